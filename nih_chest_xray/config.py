@@ -1,0 +1,138 @@
+"""Configs: what a build can be told, checked as soon as it is said, and the named configs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from nih_chest_xray import augmentation, labels
+
+TASKS = ("nodule",)
+SPLITS = ("stratified", "official")
+IMAGE_FORMATS = ("png", "jpeg")
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class NihChestXrayConfig(tfds.core.BuilderConfig):
+    """A choice of images, split, augmentation and encoding. Every field has a default, so one thing can be changed.
+
+    Attributes:
+      task: 'nodule' is Nodule against No Finding.
+      views: View positions kept, from 'PA' and 'AP'.
+      healthy_stride: Keeps every n-th No Finding image, in the order of image names, starting with the first; 1 keeps
+        all.
+      split: 'stratified' balances classes, views, sexes and ages and keeps patients whole; 'official' takes the NIH's
+        test list and carves validation from the rest in the same way.
+      validation_fraction: Share of the cohort, or with the official split of its train_val part, in (0, 1).
+      test_fraction: Share of the cohort, in (0, 1). Not used with the official split.
+      augmented_copies: Copies of each training image with a nodule, beside the image itself.
+      augmentations: Names of registered augmentations. Each copy gets one.
+      rotation_degrees: The angle of a rotation is drawn uniformly from plus or minus this.
+      image_size: Pixels a side; None stores the NIH's own PNG bytes at 1024.
+      image_format: 'png' is lossless; 'jpeg' (quality 95) is smaller and faster to read.
+      seed: Of the split and of the augmentation.
+      allow_missing_images: Builds from the images that are there; each keeps the subset that it has in a full build.
+      phantom_patients: If not 0, reads no release but draws one: a synthetic one of this many patients.
+    """
+
+    task: str = "nodule"
+    views: tuple[str, ...] = labels.VIEWS
+    healthy_stride: int = 2
+    split: str = "stratified"
+    validation_fraction: float = 0.1
+    test_fraction: float = 0.1
+    augmented_copies: int = 0
+    augmentations: tuple[str, ...] = augmentation.BUILT_IN
+    rotation_degrees: float = 10.0
+    image_size: int | None = 512
+    image_format: str = "png"
+    seed: int = 0
+    allow_missing_images: bool = False
+    phantom_patients: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks every field.
+
+        Raises:
+          ValueError: A field has a value that cannot be built. The message names it and says what was expected.
+        """
+        self.views = self._names("views", labels.VIEWS)
+        # The registry's own error tells how to add an augmentation.
+        for name in self._names("augmentations", None):
+            augmentation.get_augmentation(name)
+        self.augmentations = tuple(self.augmentations)
+        for field, choices in (("task", TASKS), ("split", SPLITS), ("image_format", IMAGE_FORMATS)):
+            self._check(field, getattr(self, field) in choices, " or ".join(map(repr, choices)))
+        self._check_whole("healthy_stride", 1, None)
+        self._check_whole("augmented_copies", 0, 1000)
+        self._check_whole("seed", None, None)
+        self._check_whole("phantom_patients", 0, 30_805)
+        for field in ("validation_fraction", "test_fraction"):
+            value = getattr(self, field)
+            self._check(field, _is_number(value) and 0 < value < 1, "a number between 0 and 1, neither included")
+        if self.split == "stratified":
+            total = self.validation_fraction + self.test_fraction
+            self._check("test_fraction", total < 1, f"less than 1 together with validation_fraction (now {total:g})")
+        degrees = self.rotation_degrees
+        self._check("rotation_degrees", _is_number(degrees) and 0 < degrees <= 180, "a number above 0, up to 180")
+        if self.image_size is not None:
+            self._check_whole("image_size", 16, 1024, ", or null (None) for the NIH's own PNG bytes at 1024")
+        elif self.image_format != "png":
+            self._check("image_format", False, "'png' with image_size null, which stores the NIH's own PNG bytes")
+        self._check("allow_missing_images", isinstance(self.allow_missing_images, bool), "true or false")
+        augmentation.draw_augmentations(self.augmentations, self.seed, "", self.augmented_copies)
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """The fields that this class adds to TFDS's, as they go into metadata.json."""
+        inherited = {field.name for field in dataclasses.fields(tfds.core.BuilderConfig)}
+        return {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in inherited
+        }
+
+    def _check(self, field: str, good: bool, expected: str) -> None:
+        if not good:
+            raise ValueError(f"config {self.name!r}: {field}={getattr(self, field)!r}; expected {expected}")
+
+    def _check_whole(self, field: str, low: int | None, high: int | None, alternative: str = "") -> None:
+        value = getattr(self, field)
+        good = isinstance(value, int) and not isinstance(value, bool)
+        good = good and (low is None or value >= low) and (high is None or value <= high)
+        limits = "" if low is None else f" of at least {low}" if high is None else f" from {low} to {high}"
+        self._check(field, good, f"a whole number{limits}{alternative}")
+
+    def _names(self, field: str, choices: tuple[str, ...] | None) -> tuple[str, ...]:
+        """Returns a field that lists different names; JSON gives lists for tuples."""
+        value = getattr(self, field)
+        good = isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(name, str) for name in value)
+        good = good and len(set(value)) == len(value) and (choices is None or set(value) <= set(choices))
+        self._check(field, good, "a list of different names" + (f" from {', '.join(choices)}" if choices else ""))
+        return tuple(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+NAMED_CONFIGS = [
+    NihChestXrayConfig(
+        name="nodule",
+        description="Nodule against No Finding, every second No Finding image, 80 / 10 / 10 by patients.",
+    ),
+    NihChestXrayConfig(
+        name="nodule_augmented",
+        description="As nodule, with one rotated or flipped copy of each training image with a nodule.",
+        augmented_copies=1,
+    ),
+    NihChestXrayConfig(
+        name="sample",
+        description="As nodule_augmented, on a small synthetic release that the package draws: for a first run.",
+        augmented_copies=1,
+        validation_fraction=0.2,
+        test_fraction=0.2,
+        phantom_patients=60,
+    ),
+]
+"""The first is the default."""

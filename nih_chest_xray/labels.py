@@ -1,0 +1,240 @@
+"""Label files: the NIH's table of images, in any of its spellings, as one clean pandas table.
+
+The file exists in several spellings: the official `Data_Entry_2017_v2020.csv`, the `Data_Entry_2017.csv` before it,
+mirrors of both, and the `sample_labels.csv` of Kaggle's sample. They differ in header cells, in a comma at the end of
+each row and in how an age is written; `read_labels` gives the same columns for all of them.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+FINDINGS = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Effusion",
+    "Emphysema",
+    "Fibrosis",
+    "Hernia",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pleural_Thickening",
+    "Pneumonia",
+    "Pneumothorax",
+)
+"""The 14 text-mined findings, in alphabetical order, spelt as the NIH spells them."""
+
+NO_FINDING = "No Finding"
+SEXES = ("F", "M")
+VIEWS = ("PA", "AP")
+UNKNOWN_AGE = -1
+OLDEST_AGE = 120
+"""Years. An age above this is a mistake in the table (the 2017 file has ages above 400)."""
+
+OFFICIAL_HEADER = (
+    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Sex,View Position,"
+    "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
+)
+
+# A header cell in lower case, without brackets, underscores and spaces, and the column that it names. The official
+# header has cells such as `OriginalImage[Width` and `Height]`, since the NIH wrote commas inside its column names.
+_COLUMNS = {
+    "imageindex": "image_name",
+    "findinglabels": "findings",
+    "follow-up#": "follow_up",
+    "patientid": "patient_id",
+    "patientage": "patient_age",
+    "patientsex": "patient_sex",
+    "patientgender": "patient_sex",
+    "viewposition": "view_position",
+    "originalimagewidth": "original_width",
+    "height": "original_height",
+    "originalimageheight": "original_height",
+    "originalimagepixelspacingx": "pixel_spacing_x",
+    "y": "pixel_spacing_y",
+    "originalimagepixelspacingy": "pixel_spacing_y",
+}
+_REQUIRED = tuple(dict.fromkeys(_COLUMNS.values()))
+_IMAGE_NAME = r"\d{8}_\d{3}\.png"
+_AGE = re.compile(r"(?P<number>[0-9]{1,4})(?P<unit>[YMWD]?)")
+_UNITS_PER_YEAR = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}
+
+
+class LabelFileError(ValueError):
+    """A label file that cannot be used. The message names file and row, and says what was expected."""
+
+
+def read_labels(content: bytes, file: str) -> pd.DataFrame:
+    """Reads a label file into a table with a row an image, in the order of image names.
+
+    Args:
+      content: The file's bytes: CSV in UTF-8 with a header, in any spelling that is in use.
+      file: The file's name or path, for messages.
+
+    Returns:
+      A table with the columns `image_name` (str, unique), `patient_id` (int32), `follow_up` (int32), `patient_age`
+      (int32, years, -1 where unknown), `patient_sex` ('F' or 'M'), `view_position` ('PA' or 'AP'), `original_width`,
+      `original_height` (int32, pixels of the radiograph before the NIH's resize), `pixel_spacing_x`,
+      `pixel_spacing_y` (float32, mm) and `findings` (a tuple of names from `FINDINGS`, in alphabetical order, empty
+      for No Finding).
+
+    Raises:
+      LabelFileError: The file is no such table, or one of its rows cannot be right. Rows are counted as a text editor
+        counts lines: the header is row 1.
+    """
+    table = _read_table(content, file)
+    name = table["image_name"]
+    _require(table, file, "image_name", name.str.fullmatch(_IMAGE_NAME), "a name such as 00000013_005.png")
+    _require(table, file, "image_name", ~name.duplicated(), "each image once; this one stands in an earlier row")
+    labels = pd.DataFrame({"image_name": name.astype(object)})
+    labels["patient_id"] = _numbers(table, file, "patient_id", np.int32, low=0)
+    same_patient = labels["patient_id"] == name.str[:8].astype(np.int32)
+    _require(table, file, "patient_id", same_patient, "the number that the image's name begins with")
+    labels["follow_up"] = _numbers(table, file, "follow_up", np.int32, low=0)
+    labels["patient_age"] = _ages(table, file)
+    labels["patient_sex"] = _choices(table, file, "patient_sex", SEXES)
+    labels["view_position"] = _choices(table, file, "view_position", VIEWS)
+    for column in ("original_width", "original_height"):
+        labels[column] = _numbers(table, file, column, np.int32, low=1)
+    for column in ("pixel_spacing_x", "pixel_spacing_y"):
+        labels[column] = _numbers(table, file, column, np.float32, low=1e-3)
+    labels["findings"] = _findings(table, file)
+    return labels.sort_values("image_name", ignore_index=True)
+
+
+def label_string(findings: tuple[str, ...]) -> str:
+    """Returns the NIH's spelling of a set of findings, in alphabetical order.
+
+    >>> label_string(("Mass", "Atelectasis"))
+    'Atelectasis|Mass'
+    >>> label_string(())
+    'No Finding'
+    """
+    return "|".join(sorted(findings)) or NO_FINDING
+
+
+def _read_table(content: bytes, file: str) -> pd.DataFrame:
+    """Returns the cells as strings under our own column names; the index is the row's number in the file."""
+    content = content.removeprefix(codecs.BOM_UTF8).strip()
+    if not content:
+        raise LabelFileError(f"{file} is empty. Expected the NIH's label file; download it again.")
+    if content[:1] == b"<":
+        raise LabelFileError(
+            f"{file} is a web page, not a table: it begins with {content[:40]!r}. The site refused the download; open"
+            " the NIH's page in a browser, save Data_Entry_2017_v2020.csv and put it in this place."
+        )
+    try:
+        reader = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
+        columns = _columns(next(reader), file)
+        rows, numbers = [], []
+        for cells in reader:
+            # Some copies end each row with a comma, and the header with or without one: that makes an empty cell more.
+            if len(cells) < len(columns) or any(cells[len(columns) :]):
+                if not any(cells):
+                    continue
+                raise LabelFileError(
+                    f"{file}, row {reader.line_num}: {len(cells)} cells; expected {len(columns)}, as in the header."
+                )
+            rows.append(cells[: len(columns)])
+            numbers.append(reader.line_num)
+    except UnicodeDecodeError as error:
+        row = content[: error.start].count(b"\n") + 1
+        raise LabelFileError(f"{file}, row {row}: not text in UTF-8 ({error.reason}). Download it again.") from error
+    except csv.Error as error:
+        raise LabelFileError(f"{file}, row {reader.line_num}: not CSV ({error}). Download it again.") from error
+    if not rows:
+        raise LabelFileError(f"{file} has a header but no rows. Download it again.")
+    return pd.DataFrame(rows, columns=columns, index=numbers, dtype=object)[list(_REQUIRED)]
+
+
+def _columns(header: list[str], file: str) -> list[str]:
+    """Returns our own name for each cell of the header, without the empty cells at its end."""
+    while header and not header[-1].strip():
+        header.pop()
+    columns = [_COLUMNS.get(_plain(cell), f"unused {i}") for i, cell in enumerate(header)]
+    for name in _REQUIRED:
+        if columns.count(name) != 1:
+            raise LabelFileError(
+                f"{file} has {columns.count(name)} columns for {name}; expected one. The NIH's header, with"
+                f" commas between the cells, is {OFFICIAL_HEADER!r}; the header here is {','.join(header)[:200]!r}."
+            )
+    return columns
+
+
+def _plain(cell: str) -> str:
+    return cell.lower().translate(str.maketrans("", "", "[]_ ")).strip()
+
+
+def _require(table: pd.DataFrame, file: str, column: str, good: pd.Series, expected: str) -> None:
+    """Raises an error that names the first row in which `good` is false."""
+    if not (good := good.astype(bool)).all():
+        row = table.loc[~good].iloc[0]
+        others = int((~good).sum()) - 1
+        raise LabelFileError(
+            f"{file}, row {row.name}: {column} is {str(row[column])[:80]!r} (image {row['image_name'][:80]!r});"
+            f" expected {expected}." + (f" There are {others} more such rows." if others else "")
+        )
+
+
+def _numbers(table: pd.DataFrame, file: str, column: str, dtype: type, low: float) -> pd.Series:
+    numbers = pd.to_numeric(table[column], errors="coerce")
+    high = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1e4
+    good = numbers.between(low, high)
+    kind = "a number"
+    if np.issubdtype(dtype, np.integer):
+        good &= numbers == np.floor(numbers)
+        kind = "a whole number"
+    _require(table, file, column, good, f"{kind} of at least {low:g}")
+    return numbers.astype(dtype)
+
+
+def _choices(table: pd.DataFrame, file: str, column: str, choices: tuple[str, ...]) -> pd.Series:
+    _require(table, file, column, table[column].isin(choices), " or ".join(choices))
+    return table[column].astype(object)
+
+
+def _ages(table: pd.DataFrame, file: str) -> pd.Series:
+    """Returns ages in years. Kaggle's sample writes `060Y`, and `011M` or `003D` for infants."""
+    cells = table["patient_age"]
+    matches = {cell: _AGE.fullmatch(cell.strip()) for cell in cells.unique()}
+    good = {cell: bool(match) or not cell.strip() for cell, match in matches.items()}
+    _require(table, file, "patient_age", cells.map(good), "an age such as 58 or 058Y")
+    ages = {
+        cell: int(match["number"]) // _UNITS_PER_YEAR[match["unit"]] if match else OLDEST_AGE + 1
+        for cell, match in matches.items()
+    }
+    years = cells.map(ages).astype(np.int32)
+    impossible = years > OLDEST_AGE
+    if impossible.any():
+        warnings.warn(
+            f"{file}: no possible age in {int(impossible.sum())} rows (such as"
+            f" {table.loc[impossible, 'patient_age'].iloc[0]!r} in row {table.index[impossible][0]});"
+            f" patient_age is {UNKNOWN_AGE}, unknown, there.",
+            stacklevel=3,
+        )
+    return years.mask(impossible, UNKNOWN_AGE)
+
+
+def _findings(table: pd.DataFrame, file: str) -> pd.Series:
+    """Returns tuples. Each different cell is looked at once: there are under a thousand among 112,120."""
+    cells = table["findings"]
+    sets = {cell: {part.strip() for part in cell.split("|")} for cell in cells.unique()}
+
+    def check(good: Callable[[set[str]], bool], expected: str) -> None:
+        _require(table, file, "findings", cells.map({cell: good(found) for cell, found in sets.items()}), expected)
+
+    check(lambda found: found <= {*FINDINGS, NO_FINDING}, f"findings from {', '.join(FINDINGS)} joined by |")
+    check(lambda found: NO_FINDING not in found or len(found) == 1, f"{NO_FINDING!r} to stand alone")
+    tuples = {cell: tuple(sorted(found - {NO_FINDING})) for cell, found in sets.items()}
+    return cells.map(tuples)

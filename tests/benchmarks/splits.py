@@ -1,0 +1,75 @@
+"""Compares ways to split the nodule cohort by patients: how far counts are off their targets, and seconds.
+
+    python tests/benchmarks/splits.py DIR
+
+DIR holds the NIH's label file. Each way splits 80 / 10 / 10 with five seeds; a row gives the worst deviation over seeds
+and subsets, in per cent of the target, and the median time of the split itself. The ways take turns.
+"""
+
+import statistics
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+from etils import epath
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+
+from nih_chest_xray import labels, release
+from nih_chest_xray.cohort import SUBSETS, balanced_subsets, select
+from nih_chest_xray.config import NihChestXrayConfig
+
+FRACTIONS = (0.8, 0.1, 0.1)
+SEEDS = range(5)
+
+
+def draw_and_swap(cohort: pd.DataFrame, seed: int) -> np.ndarray:
+    return balanced_subsets(cohort, SUBSETS, FRACTIONS, seed)
+
+
+def stratified_group_k_fold(cohort: pd.DataFrame, seed: int) -> np.ndarray:
+    subset = np.full(len(cohort), SUBSETS[0], object)
+    folds = StratifiedGroupKFold(10, shuffle=True, random_state=seed)
+    for name, (_, test) in zip(SUBSETS[1:], folds.split(cohort, cohort["label"], cohort["patient_id"]), strict=False):
+        subset[test] = name
+    return subset
+
+
+def train_test_split_of_patients(cohort: pd.DataFrame, seed: int) -> np.ndarray:
+    has_nodule = (cohort["label"] == "Nodule").groupby(cohort["patient_id"]).max()
+    train, rest = train_test_split(has_nodule, train_size=0.8, stratify=has_nodule, random_state=seed)
+    validation, test = train_test_split(rest, train_size=0.5, stratify=rest, random_state=seed)
+    of_patient = {p: name for name, part in zip(SUBSETS, (train, validation, test), strict=True) for p in part.index}
+    return cohort["patient_id"].map(of_patient).to_numpy()
+
+
+def deviations(cohort: pd.DataFrame, subset: np.ndarray) -> dict[str, float]:
+    """The largest deviation from a subset's target, in per cent, for each kind of count."""
+    images = cohort.assign(images="all", ages=cohort["patient_age"] // 20, subset=subset)
+    patients = images.drop_duplicates("patient_id").assign(patients="all")
+    worst = {}
+    for column in ("images", "label", "view_position", "patient_sex", "ages", "patients"):
+        rows = patients if column == "patients" else images
+        counts = pd.crosstab(rows[column], rows["subset"])[list(SUBSETS)]
+        target = np.outer(counts.sum(axis=1), FRACTIONS)
+        worst[column] = float((abs(counts - target) / target).to_numpy().max() * 100)
+    return worst
+
+
+if __name__ == "__main__":
+    found = release.find_release(epath.Path(sys.argv[1]), known={}, allow_repacked=True)
+    table = found.tables[found.label_file]
+    start = time.perf_counter()
+    parsed = labels.read_labels(table.read(), table.place)
+    print(f"read_labels: {len(parsed):,} rows in {time.perf_counter() - start:.2f} s")
+    nodules = select(parsed, NihChestXrayConfig(name="benchmark"))
+    ways = (draw_and_swap, stratified_group_k_fold, train_test_split_of_patients)
+    results = {way.__name__: [] for way in ways}
+    for random_seed in SEEDS:
+        for way in ways:
+            start = time.perf_counter()
+            assigned = way(nodules, random_seed)
+            results[way.__name__].append({**deviations(nodules, assigned), "seconds": time.perf_counter() - start})
+    summary = pd.DataFrame({name: pd.DataFrame(rows).max() for name, rows in results.items()}).T
+    summary["seconds"] = [statistics.median(row["seconds"] for row in rows) for rows in results.values()]
+    print(summary.round(3).to_string())

@@ -1,0 +1,65 @@
+"""Tests of the config: good values are taken, also from JSON, and each bad one gets an error that names it."""
+
+import json
+
+import pytest
+
+from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
+
+
+def test_json_gives_the_same_config_as_python():
+    text = '{"name": "x", "views": ["PA"], "augmentations": ["rotation"], "augmented_copies": 3, "image_size": null}'
+    config = NihChestXrayConfig(**json.loads(text))
+    same = NihChestXrayConfig(name="x", views=("PA",), augmentations=("rotation",), augmented_copies=3, image_size=None)
+    assert config.choices == same.choices
+    assert config.views == ("PA",)
+
+
+def test_choices_are_json_and_hold_every_field_of_ours():
+    choices = NihChestXrayConfig(name="x").choices
+    assert json.loads(json.dumps(choices))["image_size"] == 512
+    assert {"name", "version", "description"}.isdisjoint(choices)
+    assert {"seed", "healthy_stride", "phantom_patients"} <= set(choices)
+
+
+def test_named_configs_differ_as_the_readme_says():
+    configs = {config.name: config for config in NAMED_CONFIGS}
+    assert list(configs) == ["nodule", "nodule_augmented", "sample"]
+    assert (configs["nodule"].augmented_copies, configs["nodule_augmented"].augmented_copies) == (0, 1)
+    assert all(config.description for config in NAMED_CONFIGS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"task": "hernia"}, "task='hernia'; expected 'nodule'"),
+        ({"views": ["LATERAL"]}, r"views=\['LATERAL'\]; expected a list of different names from PA, AP"),
+        ({"views": []}, "views="),
+        ({"views": "PA"}, "views='PA'; expected a list"),
+        ({"healthy_stride": 0}, "healthy_stride=0; expected a whole number of at least 1"),
+        ({"split": "random"}, "split='random'; expected 'stratified' or 'official'"),
+        ({"validation_fraction": 1.5}, "validation_fraction=1.5; expected a number between 0 and 1"),
+        ({"test_fraction": 0}, "test_fraction=0; expected a number between 0 and 1"),
+        ({"validation_fraction": 0.5, "test_fraction": 0.5}, "less than 1 together"),
+        ({"validation_fraction": "0.1"}, "validation_fraction='0.1'"),
+        ({"augmented_copies": -1}, "augmented_copies=-1; expected a whole number from 0"),
+        ({"augmentations": ["blur"]}, "augmentation 'blur' is not registered; there are rotation, horizontal_flip"),
+        ({"augmentations": ["rotation", "rotation"]}, "list of different names"),
+        ({"augmentations": ["horizontal_flip"], "augmented_copies": 2}, "at most 1 different copies"),
+        ({"rotation_degrees": 0}, "rotation_degrees=0; expected a number above 0"),
+        ({"image_size": -1}, "image_size=-1; expected a whole number from 16 to 1024, or null"),
+        ({"image_size": 512.0}, "image_size=512.0"),
+        ({"image_size": True}, "image_size=True"),
+        ({"image_format": "gif"}, "image_format='gif'; expected 'png' or 'jpeg'"),
+        ({"image_format": "jpeg", "image_size": None}, "expected 'png' with image_size null"),
+        ({"seed": "0"}, "seed='0'; expected a whole number"),
+        ({"allow_missing_images": "yes"}, "allow_missing_images='yes'; expected true or false"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name_with_what_was_expected(fields, message):
+    with pytest.raises(ValueError, match=message):
+        NihChestXrayConfig(name="bad", **fields)
+
+
+def test_official_split_does_not_look_at_the_test_fraction():
+    assert NihChestXrayConfig(name="x", split="official", validation_fraction=0.6, test_fraction=0.6).test_fraction

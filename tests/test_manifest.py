@@ -1,0 +1,88 @@
+"""Tests of the manifest: a row an example, copies of training nodules only, and what is written of it."""
+
+import csv
+import hashlib
+import io
+
+import numpy as np
+import pytest
+from sklearn.utils.class_weight import compute_class_weight
+
+from nih_chest_xray.cohort import make_cohort
+from nih_chest_xray.manifest import make_manifest, metadata_csv, split_digests, summarise
+
+
+@pytest.fixture
+def cohort(phantom_labels, make_config):
+    return make_cohort(phantom_labels, make_config())
+
+
+def test_without_copies_the_manifest_is_the_cohort(cohort, make_config):
+    manifest = make_manifest(cohort, make_config())
+    assert list(manifest["image_name"]) == list(cohort["image_name"])
+    assert set(manifest["augmentation"]) == {"none"}
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_each_training_nodule_has_its_copies_and_nothing_else_has(cohort, make_config, copies):
+    manifest = make_manifest(cohort, make_config(augmented_copies=copies))
+    added = manifest[manifest["augmentation"] != "none"]
+    assert set(added["subset"]) == {"train"}
+    assert set(added["label"]) == {"Nodule"}
+    sources = cohort.loc[(cohort["subset"] == "train") & (cohort["label"] == "Nodule"), "image_name"]
+    expected = [name.replace(".png", f"_aug{k}.png") for name in sources for k in range(1, copies + 1)]
+    assert sorted(added["image_name"]) == sorted(expected)
+    assert all(
+        row.image_name.startswith(row.source_name.removesuffix(".png")) for row in manifest.itertuples(index=False)
+    )
+    assert manifest["image_name"].is_unique
+    assert manifest["image_name"].is_monotonic_increasing
+
+
+def test_a_part_of_the_cohort_gives_that_part_of_the_manifest(cohort, make_config):
+    config = make_config(augmented_copies=2)
+    whole = make_manifest(cohort, config)
+    part = make_manifest(cohort.iloc[::3], config)
+    same = whole[whole["source_name"].isin(part["source_name"])].reset_index(drop=True)
+    assert part.drop(columns="findings").equals(same.drop(columns="findings"))
+
+
+def test_metadata_csv_has_a_line_an_example_in_the_order_of_names(cohort, make_config):
+    manifest = make_manifest(cohort, make_config(augmented_copies=1))
+    rows = list(csv.reader(io.StringIO(metadata_csv(manifest))))
+    assert rows[0] == ["image_name", "label", "subset"]
+    assert rows[1:] == sorted(rows[1:])
+    assert len(rows) - 1 == len(manifest)
+    assert {(label, subset) for _, label, subset in rows[1:]} == {
+        (label, subset) for label in ("Nodule", "No Finding") for subset in ("train", "validation", "test")
+    }
+
+
+def test_summary_counts_examples_and_weighs_classes_as_scikit_learn_does(cohort, make_config):
+    manifest = make_manifest(cohort, make_config(augmented_copies=1))
+    summary = summarise(manifest)
+    for subset in ("train", "validation", "test"):
+        for name in summary["classes"]:
+            number = sum((manifest["subset"] == subset) & (manifest["label"] == name))
+            assert summary["counts"][subset][name] == number
+    train = manifest.loc[manifest["subset"] == "train", "label"].to_numpy()
+    expected = compute_class_weight("balanced", classes=np.array(summary["classes"]), y=train)
+    assert list(summary["class_weights"].values()) == pytest.approx(list(expected))
+    nodules = (cohort["subset"] == "train") & (cohort["label"] == "Nodule")
+    assert summary["augmented"] == {"train": sum(nodules), "validation": 0, "test": 0}
+
+
+def test_summary_of_a_part_without_a_class_has_no_weight_for_it(cohort):
+    healthy = make_manifest_of(cohort[cohort["label"] == "No Finding"])
+    assert summarise(healthy)["class_weights"]["Nodule"] is None
+
+
+def make_manifest_of(cohort):
+    return cohort.assign(augmentation="none")
+
+
+def test_digests_are_of_sorted_names_each_with_a_newline(cohort, make_config):
+    manifest = make_manifest(cohort, make_config())
+    names = sorted(cohort.loc[cohort["subset"] == "test", "image_name"])
+    digest = hashlib.sha256(("\n".join(names) + "\n").encode()).hexdigest()
+    assert split_digests(manifest)["test"] == (len(names), digest)
