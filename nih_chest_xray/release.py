@@ -1,0 +1,218 @@
+"""Release: finds the NIH's files in the layouts that people have, verifies them and reads them.
+
+Nothing has to be renamed or extracted: `find_release` walks a folder and takes what it knows by name. Tables are known
+by their file names, images by theirs (`00000013_005.png`), archives by the NIH's two ways of naming them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+
+from etils import epath
+
+from nih_chest_xray.sources import IMAGE_NAME, Folder, ReleaseError, Source, TarGz, Zip
+
+LABEL_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
+"""Names of the label file, the best first."""
+OFFICIAL_LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
+ARCHIVES = tuple(f"images_{number:03d}.tar.gz" for number in range(1, 13))
+"""The NIH's archives as its site names them; its download script drops one zero (`images_01.tar.gz`)."""
+
+_ARCHIVE = re.compile(r"images_(\d{2,3})\.tar\.gz")
+_TABLES = (*LABEL_FILES, *OFFICIAL_LISTS.values())
+_DEPTH = 3
+"""Folders below the one that is given, such as `images_001/images` or `nih/images_001/images`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownFile:
+    """A file of the official release.
+
+    Attributes:
+      url: Where the NIH serves it.
+      size: Bytes.
+      sha256: Hexadecimal digest.
+    """
+
+    url: str
+    size: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """One of the release's small files.
+
+    Attributes:
+      place: Where it is, for messages.
+      read: Returns its bytes.
+    """
+
+    place: str
+    read: Callable[[], bytes]
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """The files that were found.
+
+    Attributes:
+      place: Where they were searched, for messages.
+      tables: The tables, by file name.
+      sources: Where images are. An image that several have is read from the first of them.
+      archives: Official names of the archives that are there.
+      repacked: Paths below `place`, and digests, of archives that bear an official name but not its digest.
+    """
+
+    place: str
+    tables: Mapping[str, Table] = dataclasses.field(default_factory=dict)
+    sources: tuple[Source, ...] = ()
+    archives: frozenset[str] = frozenset()
+    repacked: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def label_file(self) -> str | None:
+        """The name of the best label file there is."""
+        return next((name for name in LABEL_FILES if name in self.tables), None)
+
+    def image_names(self) -> frozenset[str]:
+        """Returns the names of all images, in whatever source."""
+        return frozenset().union(*(source.names for source in self.sources))
+
+    def read_images(self, wanted: Iterable[str]) -> Iterator[tuple[str, bytes, str]]:
+        """Yields name, bytes and place of each wanted image that is there, once, source after source.
+
+        Raises:
+          ReleaseError: A source is cut or corrupt.
+        """
+        left = set(wanted)
+        for source in self.sources:
+            here = left.intersection(source.names)
+            left -= here
+            for name, content in source.read(here):
+                yield name, content, source.place
+
+
+def find_release(folder: epath.Path, known: Mapping[str, KnownFile], allow_repacked: bool) -> Release:
+    """Finds tables, images and archives in a folder and below it; tables also in the folder above.
+
+    Args:
+      folder: Where to look. Any layout, also several mixed.
+      known: The official files by name, to verify archives with.
+      allow_repacked: Whether an archive that bears an official name, but not its digest, is taken, with a warning.
+
+    Returns:
+      What is there. The archives have been read once, to verify them and to learn what they hold.
+
+    Raises:
+      ReleaseError: An archive is cut, corrupt or not the official one, or the folder is no folder.
+    """
+    if not folder.is_dir():
+        raise ReleaseError(f"{folder} is not a folder. Give the folder in which the NIH's files are.")
+    tables: dict[str, Table] = {}
+    images: list[Folder] = []
+    zips: list[Zip] = []
+    archives: list[epath.Path] = []
+    for directory, names in _walk(folder):
+        for name in _TABLES:
+            if name in names:
+                tables.setdefault(name, _table(directory / name))
+        if found := [name for name in names if IMAGE_NAME.fullmatch(name)]:
+            images.append(Folder(directory, found))
+        zips += [Zip(directory / name) for name in sorted(names) if name.endswith(".zip")]
+        archives += [directory / name for name in sorted(names) if _ARCHIVE.fullmatch(name)]
+    for archive in zips:
+        for name in archive.files.intersection(_TABLES):
+            tables.setdefault(name, Table(f"{archive.place}/{name}", functools.partial(archive.read_file, name)))
+    for name in _TABLES:
+        if name not in tables and (folder.parent / name).exists():
+            tables[name] = _table(folder.parent / name)
+    repacked = {}
+    tar_gzs = []
+    for path in archives:
+        tar_gz, problem = _open_archive(path, known, allow_repacked)
+        tar_gzs.append(tar_gz)
+        if problem:
+            warnings.warn(problem, stacklevel=2)
+            repacked[str(path.relative_to(folder))] = tar_gz.sha256
+    return Release(
+        place=str(folder),
+        tables=tables,
+        sources=(*images, *(archive for archive in zips if archive.names), *tar_gzs),
+        archives=frozenset(_official_name(path.name) for path in archives),
+        repacked=repacked,
+    )
+
+
+def _table(path: epath.Path) -> Table:
+    return Table(str(path), path.read_bytes)
+
+
+def _walk(folder: epath.Path) -> Iterator[tuple[epath.Path, Set[str]]]:
+    """Yields each folder with the names of the files in it, the nearest folders first, in the order of names."""
+    level = [folder]
+    for _ in range(_DEPTH + 1):
+        below = []
+        for directory in level:
+            # Hidden are trash, caches, and what a Mac writes beside each file on a foreign disk.
+            paths = [path for path in sorted(directory.iterdir()) if not path.name.startswith(".")]
+            # Whether it is a folder is not asked of 112,120 images: on a remote file system that takes minutes.
+            folders = [path for path in paths if not IMAGE_NAME.fullmatch(path.name) and path.is_dir()]
+            yield directory, {path.name for path in paths} - {path.name for path in folders}
+            below += folders
+        level = below
+
+
+def _official_name(name: str) -> str:
+    return f"images_{int(_ARCHIVE.fullmatch(name)[1]):03d}.tar.gz"
+
+
+def _open_archive(path: epath.Path, known: Mapping[str, KnownFile], allow_repacked: bool) -> tuple[TarGz, str | None]:
+    """Returns an archive, and what is wrong with it where that is allowed."""
+    name = _official_name(path.name)
+    official = known.get(name)
+    advice = (
+        "If it is not your own packing, get it again from the NIH's page. If it is, build a config with"
+        ' "allow_missing_images": true.'
+    )
+    # The size is asked first, since reading four gigabytes to learn that the last one is missing takes a minute.
+    if official and not allow_repacked and (size := path.stat().length) != official.size:
+        raise ReleaseError(
+            f"{path} has {size:,} bytes; the NIH's {name} has {official.size:,}. It is cut, damaged or repacked."
+            f" {advice}"
+        )
+    archive = TarGz(path)
+    if official is None:
+        problem = f"{path} is none of the NIH's twelve archives (SHA-256 {archive.sha256})."
+    elif archive.sha256 != official.sha256:
+        problem = f"{path} has SHA-256 {archive.sha256}; the NIH's {name} has {official.sha256}."
+    else:
+        return archive, None
+    if not allow_repacked:
+        raise ReleaseError(f"{problem} {advice}")
+    return archive, f"{problem} It reads cleanly to its end and is used as it is."
+
+
+def read_official_lists(found: Release) -> dict[str, frozenset[str]]:
+    """Returns the image names of the NIH's lists, under 'train_val' and 'test'.
+
+    Raises:
+      ReleaseError: A list holds something else than image names, a line each.
+    """
+    lists = {}
+    for subset, file in OFFICIAL_LISTS.items():
+        lines = found.tables[file].read().decode("utf-8-sig", errors="replace").split()
+        if not lines:
+            raise ReleaseError(f"{found.tables[file].place} is empty. Download the list again.")
+        for number, line in enumerate(lines, start=1):
+            if not IMAGE_NAME.fullmatch(line):
+                raise ReleaseError(
+                    f"{found.tables[file].place}, entry {number}: {line[:80]!r}; expected an image name such as"
+                    " 00000013_005.png. Download the list again."
+                )
+        lists[subset] = frozenset(lines)
+    return lists

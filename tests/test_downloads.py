@@ -1,0 +1,178 @@
+"""Tests of downloads: only what is missing is fetched, and where that fails the error tells what to do."""
+
+import random
+from pathlib import Path
+
+import pytest
+from etils import epath
+
+from nih_chest_xray.downloads import complete_images, complete_tables
+from nih_chest_xray.phantom import tar_gz
+from nih_chest_xray.release import ARCHIVES, KnownFile, Release, Table
+from nih_chest_xray.sources import Folder, ReleaseError
+
+PAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
+V2020 = "Data_Entry_2017_v2020.csv"
+LISTS = ("train_val_list.txt", "test_list.txt")
+KNOWN = {name: KnownFile(f"https://example.org/{name}", 1, "0") for name in (*ARCHIVES, V2020, *LISTS)}
+
+
+class Server:
+    """A stand-in for the download manager: keeps what it is asked for and serves files that are made for a test."""
+
+    def __init__(self, folder: Path, files: dict[str, bytes]) -> None:
+        self.asked = []
+        self._folder = folder
+        self._files = files
+
+    def __call__(self, urls: dict[str, str]) -> dict[str, epath.Path]:
+        self.asked.append(dict(urls))
+        paths = {}
+        for name, url in urls.items():
+            assert url == f"https://example.org/{name}"
+            # As the real one does, it keeps a download under a name of its own.
+            paths[name] = epath.Path(self._folder / f"download_{len(paths)}")
+            paths[name].write_bytes(self._files[name])
+        return paths
+
+
+def refuse(urls):
+    raise OSError("the server said no\nand a long page about it")
+
+
+def never(urls):
+    raise AssertionError(f"{urls} should not have been fetched")
+
+
+def table(content: bytes) -> Table:
+    return Table("here", lambda: content)
+
+
+def images(numbers) -> list[str]:
+    return [f"{number:08d}_000.png" for number in numbers]
+
+
+def release_of(names=(), tables=(), archives=()) -> Release:
+    folder = Folder(epath.Path("/data/nih/images"), names)
+    return Release("/data/nih", {name: table(b"mine") for name in tables}, (folder,), frozenset(archives))
+
+
+@pytest.mark.parametrize("official_split", [False, True])
+@pytest.mark.parametrize("label_file", [V2020, "Data_Entry_2017.csv", "sample_labels.csv"])
+def test_no_table_is_fetched_where_all_are_there(label_file, official_split):
+    found = release_of(tables=(label_file, *LISTS))
+    assert complete_tables(found, official_split, KNOWN, never) == found
+
+
+@pytest.mark.parametrize(
+    ("there", "official_split", "fetched"),
+    [
+        ((), False, {V2020}),
+        (LISTS, False, {V2020}),
+        (LISTS, True, {V2020}),
+        ((), True, {V2020, *LISTS}),
+        ((V2020,), True, {*LISTS}),
+        (("sample_labels.csv", "test_list.txt"), True, {"train_val_list.txt"}),
+        ((V2020,), False, set()),
+    ],
+)
+def test_only_the_tables_that_the_split_needs_and_that_are_missing_are_fetched(
+    tmp_path, there, official_split, fetched
+):
+    server = Server(tmp_path, {name: f"served {name}".encode() for name in (V2020, *LISTS)})
+    found = complete_tables(release_of(tables=there), official_split, KNOWN, server)
+    assert [set(urls) for urls in server.asked] == ([fetched] if fetched else [])
+    expected = dict.fromkeys(there, b"mine") | {name: f"served {name}".encode() for name in fetched}
+    assert {name: table.read() for name, table in found.tables.items()} == expected
+
+
+def test_completing_tables_keeps_images_and_archives(tmp_path):
+    found = release_of(images(range(3)), archives=ARCHIVES[:2])
+    done = complete_tables(found, False, KNOWN, Server(tmp_path, {V2020: b"x"}))
+    assert done.image_names() == found.image_names()
+    assert done.archives == found.archives
+    assert found.tables == {}
+
+
+def test_tables_that_cannot_be_fetched_are_named_with_the_page_to_get_them_from():
+    with pytest.raises(ReleaseError) as caught:
+        complete_tables(release_of(tables=["test_list.txt"]), True, KNOWN, refuse)
+    message = str(caught.value)
+    for part in (V2020, "train_val_list.txt", "/data/nih", "OSError: the server said no)", PAGE, "manual_dir"):
+        assert part in message
+    assert "test_list.txt" not in message
+    assert "a long page" not in message
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_no_archive_is_fetched_where_every_wanted_image_is_there():
+    found = release_of(images(range(5)))
+    assert complete_images(found, frozenset(images(range(1, 4))), KNOWN, never) == found
+    assert complete_images(found, frozenset(), KNOWN, never) == found
+
+
+def test_only_archives_that_are_not_there_are_fetched_and_give_their_images(tmp_path):
+    there, missing = ARCHIVES[:10], ARCHIVES[10:]
+    contents = {name: random.Random(name).randbytes(100) for name in images(range(5, 9))}
+    halves = list(contents.items())[:2], list(contents.items())[2:]
+    server = Server(tmp_path, {name: tar_gz(half) for name, half in zip(missing, halves, strict=True)})
+    found = complete_images(release_of(images(range(5)), [V2020], there), frozenset(images(range(9))), KNOWN, server)
+    assert [set(urls) for urls in server.asked] == [set(missing)]
+    assert found.image_names() == set(images(range(9)))
+    assert found.archives == set(ARCHIVES)
+    assert {name: content for name, content, _ in found.read_images(contents)} == contents
+    assert found.tables[V2020].read() == b"mine"
+
+
+def test_images_without_any_archive_fetch_all_twelve(tmp_path):
+    [name] = images([1])
+    server = Server(tmp_path, dict.fromkeys(ARCHIVES, tar_gz([])) | {ARCHIVES[11]: tar_gz([(name, b"png")])})
+    found = complete_images(Release("nowhere"), frozenset([name]), KNOWN, server)
+    assert [set(urls) for urls in server.asked] == [set(ARCHIVES)]
+    assert [content for _, content, _ in found.read_images([name])] == [b"png"]
+
+
+def test_images_that_cannot_be_fetched_are_counted_with_examples_and_both_ways_out():
+    wanted = images(range(5_678))
+    with pytest.raises(ReleaseError) as caught:
+        complete_images(release_of(wanted[1_234:]), frozenset(wanted), KNOWN, refuse)
+    message = str(caught.value)
+    assert message.startswith("1,234 of the 5,678 images")
+    for part in (
+        "/data/nih",
+        "(00000000_000.png, 00000001_000.png, 00000002_000.png, …)",
+        "OSError: the server said no)",
+        PAGE,
+        '"allow_missing_images": true',
+    ):
+        assert part in message
+    assert "a long page" not in message
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+@pytest.mark.parametrize(("lost", "named"), [(1, "(00000000_000.png)"), (3, "2_000.png)"), (4, "2_000.png, …)")])
+def test_more_examples_are_promised_only_where_there_are_more(lost, named):
+    wanted = images(range(10))
+    with pytest.raises(ReleaseError) as caught:
+        complete_images(release_of(wanted[lost:]), frozenset(wanted), KNOWN, refuse)
+    assert named in str(caught.value)
+
+
+def test_images_that_no_archive_holds_are_an_error_without_a_download():
+    with pytest.raises(ReleaseError, match=r"1 of the 3 images .*\(00000002_000.png\).* do not hold them") as caught:
+        complete_images(release_of(images(range(2)), archives=ARCHIVES), frozenset(images(range(3))), KNOWN, never)
+    assert "allow_missing_images" in str(caught.value)
+
+
+def test_images_that_fetched_archives_do_not_hold_are_an_error(tmp_path):
+    server = Server(tmp_path, {ARCHIVES[0]: tar_gz([("00000000_000.png", b"png")])})
+    found = release_of(archives=ARCHIVES[1:])
+    with pytest.raises(ReleaseError, match=r"1 of the 2 images .*\(00000001_000.png\).* do not hold them"):
+        complete_images(found, frozenset(images(range(2))), KNOWN, server)
+
+
+def test_fetched_archive_that_is_cut_is_refused(tmp_path):
+    content = tar_gz([("00000000_000.png", random.Random(0).randbytes(9000))])
+    server = Server(tmp_path, {ARCHIVES[0]: content[:5000]})
+    with pytest.raises(ReleaseError, match="is cut or corrupt"):
+        complete_images(release_of(archives=ARCHIVES[1:]), frozenset(images([0])), KNOWN, server)
