@@ -1,0 +1,68 @@
+"""Examples: the bytes of one source image and its rows of the manifest give the examples that are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from nih_chest_xray import image
+from nih_chest_xray.augmentation import NO_AUGMENTATION, augment
+from nih_chest_xray.config import NihChestXrayConfig
+
+
+def make_examples(
+    content: bytes, place: str, rows: Iterable[Any], config: NihChestXrayConfig
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Makes an example of each manifest row of one source image.
+
+    Args:
+      content: The source's PNG bytes.
+      place: Where they came from, for messages.
+      rows: Rows of the manifest with the same `source_name`, as named tuples.
+      config: Says how to augment, resize and encode.
+
+    Yields:
+      Image name and example. `image` holds encoded bytes, the other features are as the builder's schema has them.
+
+    Raises:
+      ImageError: The bytes are not an image of the release. The message names the image and where it lies.
+    """
+    pixels = None
+    for row in rows:
+        try:
+            if config.image_size is None and row.augmentation == NO_AUGMENTATION and image.is_grey_png(content):
+                encoded = content
+            else:
+                pixels = image.decode(content) if pixels is None else pixels
+                encoded = _encode(pixels, row, config)
+        except image.ImageError as error:
+            raise image.ImageError(f"{row.source_name} in {place}: {error}") from error
+        yield row.image_name, _example(row, encoded)
+
+
+def _encode(pixels: np.ndarray, row: Any, config: NihChestXrayConfig) -> bytes:
+    """Augments at full size, so that a rotation blurs as little as possible, then resizes and encodes."""
+    if row.augmentation != NO_AUGMENTATION:
+        pixels = augment(pixels, row.augmentation, row.draw, config)
+    if config.image_size is not None:
+        pixels = image.resize(pixels, config.image_size)
+    return image.encode(pixels, config.image_format)
+
+
+def _example(row: Any, encoded: bytes) -> dict[str, Any]:
+    return {
+        "image": encoded,
+        "label": row.label,
+        "image_name": row.image_name,
+        "findings": list(row.findings),
+        "augmentation": row.augmentation,
+        "patient_id": row.patient_id,
+        "follow_up": row.follow_up,
+        "patient_age": row.patient_age,
+        "patient_sex": row.patient_sex,
+        "view_position": row.view_position,
+        "original_size": np.array([row.original_width, row.original_height], np.int32),
+        "pixel_spacing": np.array([row.pixel_spacing_x, row.pixel_spacing_y], np.float32),
+    }

@@ -1,0 +1,197 @@
+"""Tests of pixels: exact grey values in and out, area means, and an error for whatever is no image of the release."""
+
+import struct
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nih_chest_xray.image import ImageError, decode, encode, is_grey_png, resize
+
+GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
+"""Colour types of the PNG specification, table 11.1."""
+
+
+def png(samples: np.ndarray, colour_type: int, interlace: int = 0) -> bytes:
+    """Writes a PNG by the specification, with no library between: (height, width[, channels]) uint8 or uint16."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width = samples.shape[:2]
+    depth = samples.dtype.itemsize * 8
+    rows = samples.astype(samples.dtype.newbyteorder(">")).reshape(height, -1)
+    unfiltered = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, interlace)
+    palette = chunk(b"PLTE", bytes(range(256)) * 3) if colour_type == PALETTE else b""
+    pixels = chunk(b"IDAT", zlib.compress(unfiltered, 1))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + palette + pixels + chunk(b"IEND", b"")
+
+
+def with_alpha(grey: np.ndarray) -> np.ndarray:
+    return np.dstack([grey, grey, grey, np.full_like(grey, 255)])
+
+
+@pytest.fixture(scope="module")
+def grey():
+    """Noise of every grey value: nothing in it survives a mistake of channel, order or rounding."""
+    return np.random.RandomState(0).randint(0, 256, (1024, 1024)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def radiograph():
+    """Smooth shades with a little noise, as a radiograph has."""
+    rng = np.random.RandomState(1)
+    y, x = np.mgrid[:1024, :1024] / 1024
+    return np.clip(120 + 80 * np.sin(5 * x) * np.cos(4 * y) + rng.normal(0, 2, x.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("writer", ["by the specification", "OpenCV", "TensorFlow"])
+def test_grey_png_decodes_to_what_was_drawn(grey, writer):
+    content = {
+        "by the specification": lambda: png(grey, GREY),
+        "OpenCV": lambda: cv2.imencode(".png", grey)[1].tobytes(),
+        "TensorFlow": lambda: tf.io.encode_png(grey[:, :, None]).numpy(),
+    }[writer]()
+    pixels = decode(content)
+    assert pixels.dtype == np.uint8
+    np.testing.assert_array_equal(pixels, grey)
+    assert is_grey_png(content)
+
+
+def test_rgba_of_equal_channels_decodes_to_one_of_them(grey):
+    content = png(with_alpha(grey), RGBA)
+    pixels = decode(content)
+    assert pixels.flags["C_CONTIGUOUS"]
+    np.testing.assert_array_equal(pixels, grey)
+    assert not is_grey_png(content)
+
+
+@pytest.mark.parametrize("channel", range(4), ids=["red", "green", "blue", "alpha"])
+def test_rgba_in_which_one_value_is_off_by_one_is_refused(grey, channel):
+    samples = with_alpha(grey)
+    samples[700, 300, channel] ^= 1
+    with pytest.raises(ImageError, match="colours or transparency; expected a grey radiograph"):
+        decode(png(samples, RGBA))
+
+
+HEADERS = {
+    "RGB of equal channels": (lambda grey: png(np.dstack([grey] * 3), RGB), "8 bits, colour type 2"),
+    "palette": (lambda grey: png(grey, PALETTE), "8 bits, colour type 3"),
+    "grey with alpha": (lambda grey: png(np.dstack([grey, grey]), GREY_ALPHA), "8 bits, colour type 4"),
+    "16 bits": (lambda grey: png(grey.astype(np.uint16) * 257, GREY), "16 bits, colour type 0"),
+    "interlaced": (lambda grey: png(grey, GREY, interlace=1), "interlace method 1"),
+    "512 x 512": (lambda grey: png(grey[::2, ::2], GREY), "512 x 512 pixels; expected the NIH's 1024 x 1024"),
+    "a row less": (lambda grey: png(grey[1:], GREY), "1024 x 1023 pixels"),
+    "a column less": (lambda grey: png(grey[:, 1:], GREY), "1023 x 1024 pixels"),
+    "JPEG": (lambda grey: cv2.imencode(".jpg", grey)[1].tobytes(), "not a PNG: .* begins with b'\\\\xff\\\\xd8"),
+    "text": (
+        lambda grey: b"<!DOCTYPE html><html></html>",
+        "not a PNG: it has 28 bytes and begins with b'<!DOCTYPE html>",
+    ),
+    "empty": (lambda grey: b"", "not a PNG: it has 0 bytes"),
+    "signature alone": (lambda grey: png(grey, GREY)[:8], "not a PNG: it has 8 bytes"),
+    "cut in its header": (lambda grey: png(grey, GREY)[:32], "not a PNG: it has 32 bytes"),
+    "line ends converted": (lambda grey: png(grey, GREY).replace(b"\r\n", b"\n"), "not a PNG"),
+}
+
+
+@pytest.mark.parametrize("function", [decode, is_grey_png])
+@pytest.mark.parametrize(("make", "expected"), HEADERS.values(), ids=HEADERS.keys())
+def test_what_is_no_png_of_the_release_is_refused_by_its_header(grey, make, expected, function):
+    with pytest.raises(ImageError, match=expected):
+        function(make(grey))
+
+
+@pytest.mark.parametrize("left", [33, 40, 1000, 0.25, 0.5, 0.99, -100, -13, -12, -1])
+def test_cut_png_is_refused(grey, left):
+    content = png(grey, GREY)
+    cut = content[: int(left * len(content)) if isinstance(left, float) else left]
+    with pytest.raises(ImageError, match=f"the PNG of {len(cut)} bytes is cut or corrupt"):
+        decode(cut)
+
+
+@pytest.mark.parametrize("place", [29, 37, 41, 60, 0.3, 0.6, 0.9, -16, -13])
+def test_png_with_one_damaged_byte_is_refused(radiograph, place):
+    content = bytearray(png(radiograph, GREY))
+    content[int(place * len(content)) if isinstance(place, float) else place] ^= 0x10
+    with pytest.raises(ImageError, match="is cut or corrupt"):
+        decode(bytes(content))
+
+
+def test_1024_to_512_is_the_mean_of_four(grey):
+    mean = grey.astype(float).reshape(512, 2, 512, 2).mean(axis=(1, 3))
+    resized = resize(grey, 512)
+    assert resized.dtype == np.uint8
+    assert np.abs(resized - mean).max() <= 0.5
+    whole = mean == np.floor(mean)
+    assert 0.2 < whole.mean() < 0.3  # A quarter of all sums of four random numbers is divisible by four.
+    np.testing.assert_array_equal(resized[whole], mean[whole])
+
+
+@pytest.mark.parametrize("size", [64, 224, 256, 299, 448, 1000])
+def test_other_sizes_are_area_means(grey, size):
+    # Entry i, j of the weights is the share of output pixel i that input pixel j covers.
+    edges = np.arange(size + 1) * 1024 / size
+    pixel = np.arange(1024)
+    covered = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
+    weights = np.clip(covered, 0, None) * size / 1024
+    resized = resize(grey, size)
+    assert resized.shape == (size, size)
+    # Half a grey value for the rounding, and a little for weights in single precision.
+    assert np.abs(resized - weights @ grey @ weights.T).max() < 0.51
+
+
+def test_same_size_keeps_every_pixel(grey):
+    np.testing.assert_array_equal(resize(grey, 1024), grey)
+
+
+@pytest.mark.parametrize("size", [1, 64, 512, 1024])
+def test_png_is_lossless_and_tensorflow_reads_the_same(grey, size):
+    pixels = grey[:size, :size]
+    content = encode(pixels, "png")
+    np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED), pixels)
+    np.testing.assert_array_equal(tf.io.decode_png(content, channels=0).numpy(), pixels[:, :, None])
+
+
+def test_png_of_a_flipped_view_holds_the_flipped_pixels(grey):
+    flipped = grey[:512, :512][:, ::-1]
+    np.testing.assert_array_equal(tf.io.decode_png(encode(flipped, "png")).numpy()[:, :, 0], flipped)
+
+
+def test_jpeg_is_grey_and_decodes_near_the_original(radiograph):
+    content = encode(resize(radiograph, 512), "jpeg")
+    assert content[:3] == b"\xff\xd8\xff"
+    pixels = tf.io.decode_jpeg(content).numpy()
+    assert pixels.shape == (512, 512, 1)
+    difference = np.abs(pixels[:, :, 0].astype(int) - resize(radiograph, 512))
+    assert difference.mean() < 1
+    assert difference.max() < 8
+
+
+def test_png_of_a_radiograph_is_compressed(radiograph):
+    # Noise of standard deviation 2 has an entropy of 3 bits: log2(2 * sqrt(2 * pi * e)) = 3.05.
+    assert len(encode(radiograph, "png")) < 0.6 * radiograph.size
+
+
+@pytest.mark.parametrize("image_format", ["png", "jpeg"])
+def test_same_pixels_give_the_same_bytes_in_any_thread(radiograph, image_format):
+    pixels = resize(radiograph, 512)
+    with ThreadPoolExecutor(4) as pool:
+        contents = set(pool.map(lambda _: encode(pixels.copy(), image_format), range(16)))
+    assert contents == {encode(pixels, image_format)}
+
+
+@pytest.mark.real
+def test_real_images_decode_as_tensorflow_decodes_their_first_channel(real_dir):
+    rgba = 0
+    for path in sorted((real_dir / "images").glob("*.png"))[:60]:
+        content = path.read_bytes()
+        theirs = tf.io.decode_png(content, channels=0).numpy()
+        np.testing.assert_array_equal(decode(content), theirs[:, :, 0], err_msg=path.name)
+        assert is_grey_png(content) == (theirs.shape[2] == 1)
+        rgba += theirs.shape[2] == 4
+    assert rgba, "one in 200 images of the release is RGBA; this slice has some on purpose"
