@@ -1,0 +1,34 @@
+"""Tests that seed 0 still gives the splits in checksums/splits.tsv."""
+
+from pathlib import Path
+
+import pytest
+from pin_splits import HEADER, pinned_lines
+
+from nih_chest_xray.config import NAMED_CONFIGS
+
+PINNED = (Path(__file__).parent.parent / "checksums" / "splits.tsv").read_text().splitlines()
+
+
+def of_config(name):
+    return [line for line in PINNED[1:] if line.split("\t")[0] == name]
+
+
+def test_every_named_config_is_pinned():
+    assert PINNED[0] == HEADER
+    assert [line.split("\t")[0] for line in PINNED[1::3]] == [config.name for config in NAMED_CONFIGS]
+
+
+@pytest.mark.parametrize(
+    "config", [config for config in NAMED_CONFIGS if config.phantom_patients], ids=lambda c: c.name
+)
+def test_phantoms_splits_are_the_pinned_ones(config):
+    assert pinned_lines(config, None) == of_config(config.name)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "config", [config for config in NAMED_CONFIGS if not config.phantom_patients], ids=lambda c: c.name
+)
+def test_splits_of_the_official_tables_are_the_pinned_ones(real_dir, config):
+    assert pinned_lines(config, real_dir) == of_config(config.name)

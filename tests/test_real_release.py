@@ -1,0 +1,119 @@
+"""Tests on the NIH's real tables and some of its images, where NIH_CHEST_XRAY_DIR names their folder."""
+
+import collections
+import csv
+import hashlib
+import warnings
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+import nih_chest_xray
+from nih_chest_xray.cohort import SUBSETS
+from nih_chest_xray.phantom import tar_gz
+
+pytestmark = pytest.mark.real
+
+RGBA_NODULE = "00002578_000.png"
+
+
+def build(manual_dir, data_dir, **fields):
+    config = nih_chest_xray.NihChestXrayConfig(name="slice", allow_missing_images=True, **fields)
+    builder = nih_chest_xray.Builder(config=config, data_dir=data_dir)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+    return builder
+
+
+@pytest.fixture(scope="module")
+def built(real_dir, tmp_path_factory):
+    return build(real_dir, tmp_path_factory.mktemp("data"), augmented_copies=1)
+
+
+def examples(builder, **kwargs):
+    return {
+        example["image_name"].decode(): (example, subset)
+        for subset in builder.info.splits
+        for example in tfds.as_numpy(builder.as_dataset(split=subset, **kwargs))
+    }
+
+
+def test_tables_are_the_official_ones(real_dir):
+    for info in nih_chest_xray.Builder.url_infos.values():
+        if not info.filename.endswith(".gz"):
+            content = (real_dir / info.filename).read_bytes()
+            assert (len(content), hashlib.sha256(content).hexdigest()) == (info.size, info.checksum)
+
+
+def test_examples_are_what_metadata_csv_and_the_label_file_say(built, real_labels):
+    findings = dict(zip(real_labels["image_name"], real_labels["findings"], strict=True))
+    with (built.data_path / "metadata.csv").open() as file:
+        listed = {row["image_name"]: (row["label"], row["subset"]) for row in csv.DictReader(file)}
+    label = built.info.features["label"].int2str
+    stored = examples(built)
+    assert {name: (label(int(e["label"])), subset) for name, (e, subset) in stored.items()} == listed
+    for name, (word, _) in listed.items():
+        source = name.split("_aug")[0].removesuffix(".png") + ".png"
+        assert word == ("Nodule" if "Nodule" in findings[source] else "No Finding")
+    assert built.info.metadata["label_file"]["official"] is True
+
+
+def test_each_training_nodule_is_there_twice_and_no_copy_is_elsewhere(built, real_dir):
+    stored = examples(built)
+    copies = collections.Counter(
+        "_aug" in name for name, (e, subset) in stored.items() if subset == "train" and e["label"]
+    )
+    assert copies[True] == copies[False] > 0
+    for name, (example, subset) in stored.items():
+        if "_aug" in name:
+            assert subset == "train"
+            assert name.replace("_aug1", "") in stored
+            assert not (example["image"] == stored[name.replace("_aug1", "")][0]["image"]).all()
+
+
+def test_the_rgba_nodule_is_its_red_channel_resized(built, real_dir):
+    source = cv2.imread(str(real_dir / "images" / RGBA_NODULE), cv2.IMREAD_UNCHANGED)
+    assert source.shape == (1024, 1024, 4)
+    mean = source[:, :, 2].reshape(512, 2, 512, 2).mean(axis=(1, 3))
+    example, _ = examples(built)[RGBA_NODULE]
+    np.testing.assert_allclose(example["image"][:, :, 0], mean, atol=0.5)
+
+
+def test_image_size_null_stores_the_files_own_bytes(real_dir, tmp_path):
+    stored = examples(build(real_dir, tmp_path, image_size=None), decoders={"image": tfds.decode.SkipDecoding()})
+    for name, (example, _) in stored.items():
+        content = (real_dir / "images" / name).read_bytes()
+        is_grey = content[25] == 0  # The colour type in a PNG's header.
+        assert (example["image"] == content) == is_grey
+    assert RGBA_NODULE in stored
+
+
+def pack(layout, images, folder):
+    if layout.endswith(".tar.gz"):
+        (folder / layout).write_bytes(tar_gz(images))
+    elif layout.endswith(".zip"):
+        with zipfile.ZipFile(folder / layout, "w") as archive:
+            for number, (name, content) in enumerate(images):
+                archive.writestr(f"images_{number // 50 + 1:03d}/images/{name}", content)
+    else:
+        for number, (name, content) in enumerate(images):
+            path = folder / f"images_{number // 50 + 1:03d}" / "images" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
+@pytest.mark.parametrize("layout", ["images_001.tar.gz", "images_01.tar.gz", "kaggle", "archive.zip"])
+def test_every_layout_gives_the_same_records(layout, built, real_dir, tmp_path):
+    release = tmp_path / "release"
+    release.mkdir()
+    images = [(path.name, path.read_bytes()) for path in sorted((real_dir / "images").glob("*.png"))]
+    pack(layout, images, release)
+    (release / "Data_Entry_2017_v2020.csv").symlink_to(real_dir / "Data_Entry_2017_v2020.csv")
+    other = build(release, tmp_path / "data", augmented_copies=1)
+    for path in [*built.data_path.glob("*.tfrecord*"), built.data_path / "metadata.csv"]:
+        assert (other.data_path / path.name).read_bytes() == path.read_bytes()
+    assert len(list(built.data_path.glob("*.tfrecord*"))) == len(SUBSETS)
