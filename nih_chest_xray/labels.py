@@ -13,6 +13,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,7 +68,7 @@ _COLUMNS = {
 }
 _REQUIRED = tuple(dict.fromkeys(_COLUMNS.values()))
 _IMAGE_NAME = r"\d{8}_\d{3}\.png"
-_AGE = re.compile(r"(?P<number>[0-9]{1,4})(?P<unit>[YMWD]?)")
+_AGE = re.compile(r"(?P<number>[0-9]{1,4})(\.0*)?(?P<unit>[YMWD]?)")
 _UNITS_PER_YEAR = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}
 
 
@@ -97,19 +98,36 @@ def read_labels(content: bytes, file: str) -> pd.DataFrame:
     name = table["image_name"]
     _require(table, file, "image_name", name.str.fullmatch(_IMAGE_NAME), "a name such as 00000013_005.png")
     _require(table, file, "image_name", ~name.duplicated(), "each image once; this one stands in an earlier row")
-    labels = pd.DataFrame({"image_name": name.astype(object)})
-    labels["patient_id"] = _numbers(table, file, "patient_id", np.int32, low=0)
-    same_patient = labels["patient_id"] == name.str[:8].astype(np.int32)
-    _require(table, file, "patient_id", same_patient, "the number that the image's name begins with")
-    labels["follow_up"] = _numbers(table, file, "follow_up", np.int32, low=0)
-    labels["patient_age"] = _ages(table, file)
-    labels["patient_sex"] = _choices(table, file, "patient_sex", SEXES)
-    labels["view_position"] = _choices(table, file, "view_position", VIEWS)
-    for column in ("original_width", "original_height"):
-        labels[column] = _numbers(table, file, column, np.int32, low=1)
-    for column in ("pixel_spacing_x", "pixel_spacing_y"):
-        labels[column] = _numbers(table, file, column, np.float32, low=1e-3)
-    labels["findings"] = _findings(table, file)
+
+    def column(name: str, dtype: type, parse: Callable[[str], Any], expected: str) -> pd.Series:
+        return pd.Series(_parse(table, file, name, parse, expected), table.index, dtype)
+
+    whole = "a whole number of at least "
+    patient = column("patient_id", np.int32, _whole(0), whole + "0")
+    same = patient == name.str[:8].astype(np.int32)
+    _require(table, file, "patient_id", same, "the number that the image's name begins with")
+    age = column("patient_age", np.int32, _age, "an age such as 58 or 058Y")
+    _warn_of_unknown_ages(table, file, age)
+    labels = pd.DataFrame(
+        {
+            "image_name": name,
+            "patient_id": patient,
+            "follow_up": column("follow_up", np.int32, _whole(0), whole + "0"),
+            "patient_age": age,
+            "patient_sex": column("patient_sex", object, _choice(SEXES), "F or M"),
+            "view_position": column("view_position", object, _choice(VIEWS), "PA or AP"),
+            "original_width": column("original_width", np.int32, _whole(1), whole + "1"),
+            "original_height": column("original_height", np.int32, _whole(1), whole + "1"),
+            "pixel_spacing_x": column("pixel_spacing_x", np.float32, _spacing, "a number of mm, such as 0.143"),
+            "pixel_spacing_y": column("pixel_spacing_y", np.float32, _spacing, "a number of mm, such as 0.143"),
+            "findings": column(
+                "findings",
+                object,
+                _findings,
+                f"{NO_FINDING!r} alone, or findings from {', '.join(FINDINGS)}, joined by |",
+            ),
+        }
+    )
     return labels.sort_values("image_name", ignore_index=True)
 
 
@@ -137,16 +155,18 @@ def _read_table(content: bytes, file: str) -> pd.DataFrame:
     try:
         reader = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
         columns = _columns(next(reader), file)
+        width = len(columns)
         rows, numbers = [], []
         for cells in reader:
-            # Some copies end each row with a comma, and the header with or without one: that makes an empty cell more.
-            if len(cells) < len(columns) or any(cells[len(columns) :]):
+            if len(cells) != width:
+                # Some copies end each row with a comma, and the header with or without one: an empty cell more.
                 if not any(cells):
                     continue
-                raise LabelFileError(
-                    f"{file}, row {reader.line_num}: {len(cells)} cells; expected {len(columns)}, as in the header."
-                )
-            rows.append(cells[: len(columns)])
+                if len(cells) < width or any(cells[width:]):
+                    raise LabelFileError(
+                        f"{file}, row {reader.line_num}: {len(cells)} cells; expected {width}, as in the header."
+                    )
+            rows.append(cells[:width])
             numbers.append(reader.line_num)
     except UnicodeDecodeError as error:
         row = content[: error.start].count(b"\n") + 1
@@ -176,7 +196,7 @@ def _plain(cell: str) -> str:
     return cell.lower().translate(str.maketrans("", "", "[]_ ")).strip()
 
 
-def _require(table: pd.DataFrame, file: str, column: str, good: pd.Series, expected: str) -> None:
+def _require(table: pd.DataFrame, file: str, column: str, good: pd.Series | np.ndarray, expected: str) -> None:
     """Raises an error that names the first row in which `good` is false."""
     if not (good := good.astype(bool)).all():
         row = table.loc[~good].iloc[0]
@@ -187,54 +207,60 @@ def _require(table: pd.DataFrame, file: str, column: str, good: pd.Series, expec
         )
 
 
-def _numbers(table: pd.DataFrame, file: str, column: str, dtype: type, low: float) -> pd.Series:
-    numbers = pd.to_numeric(table[column], errors="coerce")
-    high = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1e4
-    good = numbers.between(low, high)
-    kind = "a number"
-    if np.issubdtype(dtype, np.integer):
-        good &= numbers == np.floor(numbers)
-        kind = "a whole number"
-    _require(table, file, column, good, f"{kind} of at least {low:g}")
-    return numbers.astype(dtype)
+def _parse(table: pd.DataFrame, file: str, column: str, parse: Callable[[str], Any], expected: str) -> np.ndarray:
+    """Returns what `parse` makes of each cell; None is a mistake. Each different cell is looked at once."""
+    codes, cells = pd.factorize(table[column])
+    values = np.empty(len(cells), object)
+    for i, cell in enumerate(cells):
+        values[i] = parse(cell.strip())
+    _require(table, file, column, np.array([value is not None for value in values])[codes], expected)
+    return values[codes]
 
 
-def _choices(table: pd.DataFrame, file: str, column: str, choices: tuple[str, ...]) -> pd.Series:
-    _require(table, file, column, table[column].isin(choices), " or ".join(choices))
-    return table[column].astype(object)
+def _whole(low: int) -> Callable[[str], int | None]:
+    def parse(cell: str) -> int | None:
+        # A table that went through pandas or a spreadsheet may hold 57.0 for 57.
+        match = re.fullmatch(r"([0-9]{1,9})(\.0*)?", cell)
+        return int(match[1]) if match and int(match[1]) >= low else None
+
+    return parse
 
 
-def _ages(table: pd.DataFrame, file: str) -> pd.Series:
-    """Returns ages in years. Kaggle's sample writes `060Y`, and `011M` or `003D` for infants."""
-    cells = table["patient_age"]
-    matches = {cell: _AGE.fullmatch(cell.strip()) for cell in cells.unique()}
-    good = {cell: bool(match) or not cell.strip() for cell, match in matches.items()}
-    _require(table, file, "patient_age", cells.map(good), "an age such as 58 or 058Y")
-    ages = {
-        cell: int(match["number"]) // _UNITS_PER_YEAR[match["unit"]] if match else OLDEST_AGE + 1
-        for cell, match in matches.items()
-    }
-    years = cells.map(ages).astype(np.int32)
-    impossible = years > OLDEST_AGE
-    if impossible.any():
+def _choice(choices: tuple[str, ...]) -> Callable[[str], str | None]:
+    return lambda cell: cell if cell in choices else None
+
+
+def _spacing(cell: str) -> float | None:
+    try:
+        spacing = float(cell)
+    except ValueError:
+        return None
+    return spacing if 1e-3 <= spacing <= 1e3 else None
+
+
+def _age(cell: str) -> int | None:
+    """Returns years. Kaggle's sample writes `060Y`, and `011M` or `003D` for infants."""
+    if not cell:
+        return UNKNOWN_AGE
+    match = _AGE.fullmatch(cell)
+    if not match:
+        return None
+    years = int(match["number"]) // _UNITS_PER_YEAR[match["unit"]]
+    return years if years <= OLDEST_AGE else UNKNOWN_AGE
+
+
+def _findings(cell: str) -> tuple[str, ...] | None:
+    found = {part.strip() for part in cell.split("|")}
+    if found == {NO_FINDING}:
+        return ()
+    return tuple(sorted(found)) if found <= {*FINDINGS} else None
+
+
+def _warn_of_unknown_ages(table: pd.DataFrame, file: str, age: pd.Series) -> None:
+    unknown = table[age == UNKNOWN_AGE]
+    if len(unknown):
         warnings.warn(
-            f"{file}: no possible age in {int(impossible.sum())} rows (such as"
-            f" {table.loc[impossible, 'patient_age'].iloc[0]!r} in row {table.index[impossible][0]});"
-            f" patient_age is {UNKNOWN_AGE}, unknown, there.",
+            f"{file}: no possible age in {len(unknown)} rows (such as {unknown['patient_age'].iloc[0]!r} in row"
+            f" {unknown.index[0]}); patient_age is {UNKNOWN_AGE}, unknown, there.",
             stacklevel=3,
         )
-    return years.mask(impossible, UNKNOWN_AGE)
-
-
-def _findings(table: pd.DataFrame, file: str) -> pd.Series:
-    """Returns tuples. Each different cell is looked at once: there are under a thousand among 112,120."""
-    cells = table["findings"]
-    sets = {cell: {part.strip() for part in cell.split("|")} for cell in cells.unique()}
-
-    def check(good: Callable[[set[str]], bool], expected: str) -> None:
-        _require(table, file, "findings", cells.map({cell: good(found) for cell, found in sets.items()}), expected)
-
-    check(lambda found: found <= {*FINDINGS, NO_FINDING}, f"findings from {', '.join(FINDINGS)} joined by |")
-    check(lambda found: NO_FINDING not in found or len(found) == 1, f"{NO_FINDING!r} to stand alone")
-    tuples = {cell: tuple(sorted(found - {NO_FINDING})) for cell, found in sets.items()}
-    return cells.map(tuples)
