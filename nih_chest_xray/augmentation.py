@@ -8,7 +8,8 @@ A user adds an augmentation from their own code:
     def darker(image, draw, config):
         return (image * (0.7 + 0.3 * draw)).astype(image.dtype)
 
-and names it in a config's `augmentations`.
+and names it in a config's `augmentations`. One that moves what is in the image also says where to, so that bounding
+boxes go with it: `@register_augmentation("shift", affine=shift_matrix)`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+
+from nih_chest_xray.boxes import Box, move_boxes
+from nih_chest_xray.image import SOURCE_SIZE
 
 if TYPE_CHECKING:
     from nih_chest_xray.config import NihChestXrayConfig
@@ -39,22 +43,28 @@ class Augmentation:
       apply: Takes an image (height, width) uint8, a draw in [0, 1) and the config; returns an image of that shape and
         type, and leaves its argument as it is.
       once: Whether all copies of an image made by it are the same, so that an image gets at most one.
+      affine: Takes a draw and the config; returns the map (2, 3) from a pixel (x, y) of the image to one of the result,
+        as `cv2.warpAffine` takes it. None for an augmentation that leaves everything in its place.
     """
 
     name: str
     apply: Callable[[np.ndarray, float, NihChestXrayConfig], np.ndarray]
     once: bool
+    affine: Callable[[float, NihChestXrayConfig], np.ndarray] | None
 
 
 _REGISTRY: dict[str, Augmentation] = {}
 
 
-def register_augmentation(name: str, *, once: bool = False) -> Callable[[Callable], Callable]:
+def register_augmentation(
+    name: str, *, once: bool = False, affine: Callable[[float, NihChestXrayConfig], np.ndarray] | None = None
+) -> Callable[[Callable], Callable]:
     """Returns a decorator that puts a function into the registry; see `Augmentation` for what it takes and returns.
 
     Args:
       name: A name that no other augmentation has.
       once: True if the result does not depend on the draw.
+      affine: Where a pixel goes, for an augmentation that moves what is in the image.
 
     Raises:
       ValueError: The name is taken.
@@ -63,7 +73,7 @@ def register_augmentation(name: str, *, once: bool = False) -> Callable[[Callabl
         raise ValueError(f"augmentation {name!r} is registered already; choose another name")
 
     def register(function: Callable) -> Callable:
-        _REGISTRY[name] = Augmentation(name, function, once)
+        _REGISTRY[name] = Augmentation(name, function, once, affine)
         return function
 
     return register
@@ -153,16 +163,30 @@ def augment(image: np.ndarray, name: str, draw: float, config: NihChestXrayConfi
     return result
 
 
-@register_augmentation("rotation")
+def move(boxes: tuple[Box, ...], name: str, draw: float, config: NihChestXrayConfig) -> tuple[Box, ...]:
+    """Returns the boxes of an augmented image, given those of its source."""
+    affine = get_augmentation(name).affine
+    return boxes if affine is None else move_boxes(boxes, affine(draw, config))
+
+
+def rotation_matrix(draw: float, config: NihChestXrayConfig) -> np.ndarray:
+    """Returns a rotation about the image's centre by an angle from plus or minus `config.rotation_degrees`."""
+    centre = (SOURCE_SIZE - 1) / 2
+    return cv2.getRotationMatrix2D((centre, centre), (2 * draw - 1) * config.rotation_degrees, 1.0)
+
+
+@register_augmentation("rotation", affine=rotation_matrix)
 def rotate(image: np.ndarray, draw: float, config: NihChestXrayConfig) -> np.ndarray:
-    """Rotates about the centre by an angle from plus or minus `config.rotation_degrees`; corners become black."""
-    angle = (2 * draw - 1) * config.rotation_degrees
-    height, width = image.shape
-    centre = ((width - 1) / 2, (height - 1) / 2)
-    return cv2.warpAffine(image, cv2.getRotationMatrix2D(centre, angle, 1.0), (width, height), flags=cv2.INTER_LINEAR)
+    """Rotates about the centre; corners become black."""
+    return cv2.warpAffine(image, rotation_matrix(draw, config), image.shape[::-1], flags=cv2.INTER_LINEAR)
 
 
-@register_augmentation("horizontal_flip", once=True)
+def flip_matrix(_draw: float, _config: NihChestXrayConfig) -> np.ndarray:
+    """Returns the map that mirrors left and right."""
+    return np.array([[-1.0, 0.0, SOURCE_SIZE - 1.0], [0.0, 1.0, 0.0]])
+
+
+@register_augmentation("horizontal_flip", once=True, affine=flip_matrix)
 def flip_horizontally(image: np.ndarray, _draw: float, _config: NihChestXrayConfig) -> np.ndarray:
     """Mirrors left and right."""
     return cv2.flip(image, 1)

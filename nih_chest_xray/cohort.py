@@ -5,13 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from nih_chest_xray import labels as labels_lib
 from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.labels import FINDINGS, NO_FINDING, label_string
 from nih_chest_xray.splitting import balanced_group_split
 
 SUBSETS = ("train", "validation", "test")
-NODULE = "Nodule"
-CLASSES = (labels_lib.NO_FINDING, NODULE)
+CLASSES = {
+    "nodule": (NO_FINDING, "Nodule"),
+    "nodule_expert": ("No nodule or mass", "Nodule or mass"),
+    "findings": FINDINGS,
+}
+"""Names of each task's classes, in the order of their numbers."""
+POSITIVE = {
+    "nodule": frozenset({"Nodule"}),
+    "nodule_expert": frozenset({"Nodule", "Mass"}),
+    "findings": frozenset({"Nodule"}),
+}
+"""Findings that make an image one with a nodule, for the task: it is kept, and augmented in training."""
 AGE_BAND = 20
 """Years. Ages are balanced over the subsets in bands of this width."""
 
@@ -21,7 +31,10 @@ class CohortError(ValueError):
 
 
 def make_cohort(
-    labels: pd.DataFrame, config: NihChestXrayConfig, official: dict[str, frozenset[str]] | None = None
+    labels: pd.DataFrame,
+    config: NihChestXrayConfig,
+    official: dict[str, frozenset[str]] | None = None,
+    expert: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Selects images and assigns each to a subset.
 
@@ -29,60 +42,82 @@ def make_cohort(
       labels: A table as `labels.read_labels` returns it, with rows in any order.
       config: Says what to select and how to split.
       official: Image names of the NIH's lists, under 'train_val' and 'test'. Needed for the official split only.
+      expert: A table as `expert_labels.read_expert_labels` returns it. Needed for the expert split only.
 
     Returns:
-      The selected rows in the order of image names, with `label` ('Nodule' or 'No Finding') and `subset` ('train',
-      'validation' or 'test'). The index is 0, 1, 2, ….
+      The selected rows in the order of image names, with `positive` (bool, whether the image has a nodule, for the
+      task), `label` (a class of `CLASSES`; for the task 'findings' all of the image's, joined by |) and
+      `subset` ('train', 'validation' or 'test'); for the expert split also `text_mined_label`. The index is 0, 1, 2, ….
 
     Raises:
-      CohortError: A subset would be without one of the classes, or the official lists do not fit the table.
+      CohortError: A subset would have no image with a nodule, or none without, or the official lists do not fit.
     """
     cohort = select(labels, config)
-    if config.split == "official":
-        subset = _official_subsets(cohort, config, official or {})
+    if config.split == "expert":
+        cohort = _expert_subsets(labels, cohort, config, expert)
+    elif config.split == "official":
+        cohort = cohort.assign(subset=_official_subsets(cohort, config, official or {}))
     else:
-        fractions = (
-            1 - config.validation_fraction - config.test_fraction,
-            config.validation_fraction,
-            config.test_fraction,
-        )
-        subset = balanced_subsets(cohort, SUBSETS, fractions, config.seed)
-    cohort = cohort.assign(subset=subset)
-    _require_classes(cohort)
+        rest = config.validation_fraction + config.test_fraction
+        fractions = (1 - rest, config.validation_fraction, config.test_fraction)
+        cohort = cohort.assign(subset=balanced_subsets(cohort, config, SUBSETS, fractions))
+    _require_both_kinds(cohort)
     return cohort
 
 
 def select(labels: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:
-    """Returns the images of the config's views and task, thinned, in the order of image names, with their `label`."""
-    rows = labels[labels["view_position"].isin(config.views)].sort_values("image_name", ignore_index=True)
+    """Returns the images that the config's views, task and thinning keep, in the order of image names.
+
+    They have `positive` and `label`, see `make_cohort`.
+    """
+    rows = _with_label(labels, config)
     healthy = rows["findings"].str.len() == 0
-    nodule = rows["findings"].map(lambda findings: NODULE in findings)
-    rows = rows.assign(label=np.where(nodule, NODULE, labels_lib.NO_FINDING))
-    kept_healthy = healthy & ((healthy.cumsum() - 1) % config.healthy_stride == 0)
-    return rows[nodule | kept_healthy].reset_index(drop=True)
+    kept = ((healthy.cumsum() - 1) % config.healthy_stride == 0) & healthy
+    kept |= ~healthy if config.task == "findings" else rows["positive"]
+    return rows[kept].reset_index(drop=True)
+
+
+def class_indicators(table: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:
+    """Returns a bool column for each class of the task, and for No Finding: whether a row's `label` has it."""
+    classes = dict.fromkeys((*CLASSES[config.task], NO_FINDING)) if config.task == "findings" else CLASSES[config.task]
+    codes, labels = pd.factorize(table["label"])
+    has = np.array([[name in label.split("|") for name in classes] for label in labels], bool)
+    return pd.DataFrame(has.reshape(len(labels), len(classes))[codes], table.index, list(classes))
 
 
 def balanced_subsets(
-    cohort: pd.DataFrame, subsets: tuple[str, ...], fractions: tuple[float, ...], seed: int
+    cohort: pd.DataFrame, config: NihChestXrayConfig, subsets: tuple[str, ...], fractions: tuple[float, ...]
 ) -> np.ndarray:
-    """Assigns patients to subsets so that labels, views, sexes, ages and the number of images are balanced.
+    """Assigns patients to subsets so that classes, views, sexes, ages and the number of images are balanced.
 
     Args:
-      cohort: The selected images, with their `label`.
+      cohort: The selected images.
+      config: Its task says which classes there are, its seed how patients are drawn.
       subsets: Names.
       fractions: Each subset's share, summing to 1.
-      seed: The config's seed.
 
     Returns:
       (images,) object: the name of each image's subset.
     """
     ages = cohort["patient_age"] // AGE_BAND
-    strata = [cohort["label"], cohort["view_position"], cohort["patient_sex"], ages, cohort["label"].notna()]
-    counts = [stratum == value for stratum in strata for value in sorted(stratum.unique())]
-    if not counts:
-        return np.empty(0, object)
-    counts = np.stack([count.to_numpy(np.int64) for count in counts], axis=1)
-    return np.array(subsets, object)[balanced_group_split(counts, cohort["patient_id"], fractions, seed)]
+    counts = class_indicators(cohort, config).assign(images=True)
+    for stratum in (cohort["view_position"], cohort["patient_sex"], ages):
+        for value in sorted(stratum.unique()):
+            counts[f"{stratum.name} {value}"] = stratum == value
+    return np.array(subsets, object)[
+        balanced_group_split(counts.to_numpy(np.int64), cohort["patient_id"], fractions, config.seed)
+    ]
+
+
+def _with_label(labels: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:
+    rows = labels[labels["view_position"].isin(config.views)].sort_values("image_name", ignore_index=True)
+    codes, findings = pd.factorize(rows["findings"].map(label_string))
+    positive = np.array([not POSITIVE[config.task].isdisjoint(label.split("|")) for label in findings], bool)[codes]
+    if config.task == "findings":
+        label = findings.to_numpy(object)[codes]
+    else:
+        label = np.array(CLASSES[config.task], object)[positive.astype(int)]
+    return rows.assign(positive=positive, label=pd.Series(label, rows.index, object))
 
 
 def _official_subsets(
@@ -104,19 +139,31 @@ def _official_subsets(
         )
     subset = np.full(len(cohort), "test", object)
     fractions = (1 - config.validation_fraction, config.validation_fraction)
-    subset[~in_test] = balanced_subsets(cohort[~in_test], SUBSETS[:2], fractions, config.seed)
+    subset[~in_test] = balanced_subsets(cohort[~in_test], config, SUBSETS[:2], fractions)
     return subset
 
 
-def _require_classes(cohort: pd.DataFrame) -> None:
-    """A subset without one of the classes cannot train or measure anything, so it is refused here."""
-    counts = cohort.groupby(["subset", "label"]).size()
+def _expert_subsets(
+    labels: pd.DataFrame, cohort: pd.DataFrame, config: NihChestXrayConfig, expert: pd.DataFrame
+) -> pd.DataFrame:
+    """Trains on text-mined labels, validates and tests on radiologists', and keeps their patients out of training."""
+    read = _with_label(labels, config).merge(expert, on="image_name")
+    train = cohort[~cohort["patient_id"].isin(expert["image_name"].str[:8].astype(np.int32))].assign(subset="train")
+    both = pd.concat([train.assign(text_mined_label=train["label"]), read.assign(text_mined_label=read["label"])])
+    answer = both["nodule_or_mass"].map({True: CLASSES[config.task][1], False: CLASSES[config.task][0]})
+    both["label"] = answer.where(both["subset"] != "train", both["label"]).astype(object)
+    both["positive"] = both["label"] == CLASSES[config.task][1]
+    return both.drop(columns="nodule_or_mass").sort_values("image_name", ignore_index=True)
+
+
+def _require_both_kinds(cohort: pd.DataFrame) -> None:
+    """A subset without a nodule, or with nothing else, cannot train or measure anything, so it is refused here."""
     for subset in SUBSETS:
-        for name in reversed(CLASSES):
-            if counts.get((subset, name), 0) == 0:
-                patients = cohort.loc[cohort["label"] == name, "patient_id"].nunique()
+        rows = cohort[cohort["subset"] == subset]
+        for positive, kind in ((True, "with a nodule"), (False, "without a nodule")):
+            if not (rows["positive"] == positive).any():
+                patients = cohort.loc[cohort["positive"] == positive, "patient_id"].nunique()
                 raise CohortError(
-                    f"the {subset} subset would have no {name} image: of the {len(cohort)} images of"
-                    f" {cohort['patient_id'].nunique()} patients in the table, those with {name} belong to"
-                    f" {patients} patients. Use a larger table, larger fractions or another seed."
+                    f"the {subset} subset would have no image {kind}: of the {cohort['patient_id'].nunique()} patients"
+                    f" in the cohort, {patients} have one. Use a larger table, larger fractions or another seed."
                 )

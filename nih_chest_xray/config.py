@@ -9,8 +9,8 @@ import tensorflow_datasets as tfds
 
 from nih_chest_xray import augmentation, labels
 
-TASKS = ("nodule",)
-SPLITS = ("stratified", "official")
+TASKS = ("nodule", "findings", "nodule_expert")
+SPLITS = ("stratified", "official", "expert")
 IMAGE_FORMATS = ("png", "jpeg")
 
 
@@ -19,14 +19,16 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
     """A choice of images, split, augmentation and encoding. Every field has a default, so one thing can be changed.
 
     Attributes:
-      task: 'nodule' is Nodule against No Finding.
+      task: 'nodule' is Nodule against No Finding. 'findings' is all images, and which of the 14 findings each has.
+        'nodule_expert' is Nodule or Mass against neither: text-mined in training, by radiologists in evaluation.
       views: View positions kept, from 'PA' and 'AP'.
       healthy_stride: Keeps every n-th No Finding image, in the order of image names, starting with the first; 1 keeps
         all.
       split: 'stratified' balances classes, views, sexes and ages and keeps patients whole; 'official' takes the NIH's
-        test list and carves validation from the rest in the same way.
+        test list and carves validation from the rest in the same way; 'expert', which is for the task 'nodule_expert'
+        alone, validates and tests on the images that radiologists labelled.
       validation_fraction: Share of the cohort, or with the official split of its train_val part, in (0, 1).
-      test_fraction: Share of the cohort, in (0, 1). Not used with the official split.
+      test_fraction: Share of the cohort, in (0, 1). Not used with the official split. The expert split uses neither.
       augmented_copies: Copies of each training image with a nodule, beside the image itself.
       augmentations: Names of registered augmentations. Each copy gets one.
       rotation_degrees: The angle of a rotation is drawn uniformly from plus or minus this.
@@ -72,6 +74,8 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         for field in ("validation_fraction", "test_fraction"):
             value = getattr(self, field)
             self._check(field, _is_number(value) and 0 < value < 1, "a number between 0 and 1, neither included")
+        fitting = ("expert",) if self.task == "nodule_expert" else ("stratified", "official")
+        self._check("split", self.split in fitting, f"{' or '.join(map(repr, fitting))} with task={self.task!r}")
         if self.split == "stratified":
             total = self.validation_fraction + self.test_fraction
             self._check("test_fraction", total < 1, f"less than 1 together with validation_fraction (now {total:g})")
@@ -127,6 +131,14 @@ NAMED_CONFIGS = [
         augmented_copies=1,
     ),
     NihChestXrayConfig(
+        name="findings",
+        description="All images with their 14 findings, multi-label; the NIH's test list, validation from the rest.",
+        task="findings",
+        healthy_stride=1,
+        split="official",
+        validation_fraction=0.125,
+    ),
+    NihChestXrayConfig(
         name="sample",
         description="As nodule_augmented, on a small synthetic release that the package draws: for a first run.",
         augmented_copies=1,
@@ -134,5 +146,15 @@ NAMED_CONFIGS = [
         test_fraction=0.2,
         phantom_patients=60,
     ),
+    NihChestXrayConfig(
+        name="nodule_expert",
+        description=(
+            "Nodule or Mass against No Finding, text-mined, for training; validation and test are the images that"
+            " radiologists labelled (Majkowska et al., Radiology 2019), no patient of theirs in training."
+        ),
+        task="nodule_expert",
+        split="expert",
+    ),
 ]
-"""The first is the default."""
+"""The first is the default. The last needs files that are had by hand only, so that a build of all configs has finished
+the others before it asks for them."""

@@ -3,34 +3,62 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping, Set
 
 from etils import epath
 
-from nih_chest_xray.release import ARCHIVES, LABEL_FILES, OFFICIAL_LISTS, KnownFile, Release, Table
+from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.release import (
+    ARCHIVES,
+    BOX_FILE,
+    EXPERT_FILES,
+    LABEL_FILES,
+    OFFICIAL_LISTS,
+    KnownFile,
+    Release,
+    Table,
+)
 from nih_chest_xray.sources import ReleaseError, TarGz
+
+EXPERT_PAGE = "https://cloud.google.com/healthcare-api/docs/resources/public-datasets/nih-chest"
 
 Fetch = Callable[[dict[str, str]], dict[str, epath.Path]]
 """Downloads URLs, checks their digests and returns paths: `dl_manager.download`."""
 
 
-def complete_tables(found: Release, official_split: bool, known: Mapping[str, KnownFile], fetch: Fetch) -> Release:
-    """Downloads the label file, and for the official split the NIH's lists, if they were not found.
+def complete_tables(
+    found: Release, config: NihChestXrayConfig, known: Mapping[str, KnownFile], fetch: Fetch
+) -> Release:
+    """Downloads the tables that the config needs and that were not found.
+
+    Without boxes a build from a part of the images goes on: Kaggle's sample, for one, has none.
 
     Raises:
       ReleaseError: A table is neither there nor to be had.
     """
+    if config.split == "expert" and (absent := [name for name in EXPERT_FILES.values() if name not in found.tables]):
+        raise ReleaseError(
+            f"{' and '.join(absent)}: not found in {found.place}. The radiologists' labels are had by hand: fill in the"
+            f" form at {EXPERT_PAGE} (under 'Additional labels') and put the folder four_findings_expert_labels, with"
+            " test_labels.csv and validation_labels.csv, into the manual_dir."
+        )
     needed = [] if found.label_file else [LABEL_FILES[0]]
-    needed += [name for name in OFFICIAL_LISTS.values() if official_split and name not in found.tables]
-    if not needed:
+    needed += [name for name in OFFICIAL_LISTS.values() if config.split == "official" and name not in found.tables]
+    boxes = [] if BOX_FILE in found.tables else [BOX_FILE]
+    if not needed and not boxes:
         return found
     try:
-        paths = fetch({name: known[name].url for name in needed})
+        paths = fetch({name: known[name].url for name in needed + boxes})
     except Exception as error:  # The downloader raises what its HTTP library does, and TFDS's own errors.
-        raise ReleaseError(
-            f"{' and '.join(needed)}: not found in {found.place}, and the download failed ({_first_line(error)})."
-            f" Download by hand from https://nihcc.app.box.com/v/ChestXray-NIHCC into the manual_dir."
-        ) from error
+        problem = f"not found in {found.place}, and the download failed ({_first_line(error)})."
+        if needed or not config.allow_missing_images:
+            raise ReleaseError(
+                f"{' and '.join(needed + boxes)}: {problem} Download by hand from"
+                " https://nihcc.app.box.com/v/ChestXray-NIHCC into the manual_dir."
+            ) from error
+        warnings.warn(f"{BOX_FILE}: {problem} No image has bounding boxes.", stacklevel=2)
+        return found
     tables = {name: Table(str(path), path.read_bytes) for name, path in paths.items()}
     return dataclasses.replace(found, tables={**found.tables, **tables})
 

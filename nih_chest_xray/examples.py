@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from nih_chest_xray import image
-from nih_chest_xray.augmentation import NO_AUGMENTATION, augment
+from nih_chest_xray.augmentation import NO_AUGMENTATION, augment, move
+from nih_chest_xray.boxes import Box
 from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.labels import FINDINGS
 
 
 def make_examples(
@@ -39,7 +41,7 @@ def make_examples(
                 encoded = _encode(pixels, row, config)
         except image.ImageError as error:
             raise image.ImageError(f"{row.source_name} in {place}: {error}") from error
-        yield row.image_name, _example(row, encoded)
+        yield row.image_name, _example(row, encoded, config)
 
 
 def _encode(pixels: np.ndarray, row: Any, config: NihChestXrayConfig) -> bytes:
@@ -51,12 +53,16 @@ def _encode(pixels: np.ndarray, row: Any, config: NihChestXrayConfig) -> bytes:
     return image.encode(pixels, config.image_format)
 
 
-def _example(row: Any, encoded: bytes) -> dict[str, Any]:
-    return {
+def _example(row: Any, encoded: bytes, config: NihChestXrayConfig) -> dict[str, Any]:
+    boxes = row.boxes
+    if row.augmentation != NO_AUGMENTATION:
+        boxes = move(boxes, row.augmentation, row.draw, config)
+    example = {
         "image": encoded,
         "label": row.label,
         "image_name": row.image_name,
         "findings": list(row.findings),
+        "bboxes": [{"bbox": _bbox(box), "finding": box.finding} for box in boxes],
         "augmentation": row.augmentation,
         "patient_id": row.patient_id,
         "follow_up": row.follow_up,
@@ -66,3 +72,13 @@ def _example(row: Any, encoded: bytes) -> dict[str, Any]:
         "original_size": np.array([row.original_width, row.original_height], np.int32),
         "pixel_spacing": np.array([row.pixel_spacing_x, row.pixel_spacing_y], np.float32),
     }
+    if config.task == "findings":
+        example["label"] = np.array([finding in row.findings for finding in FINDINGS], np.uint8)
+    if config.task == "nodule_expert":
+        example["text_mined_label"] = row.text_mined_label
+    return example
+
+
+def _bbox(box: Box) -> np.ndarray:
+    """Returns the order that TFDS wants: ymin, xmin, ymax, xmax."""
+    return np.array([box.ymin, box.xmin, box.ymax, box.xmax])

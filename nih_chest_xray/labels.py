@@ -7,9 +7,6 @@ each row and in how an age is written; `read_labels` gives the same columns for 
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import re
 import warnings
 from collections.abc import Callable
@@ -17,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from nih_chest_xray.tables import parse_column, read_table, require
 
 FINDINGS = (
     "Atelectasis",
@@ -66,14 +65,9 @@ _COLUMNS = {
     "y": "pixel_spacing_y",
     "originalimagepixelspacingy": "pixel_spacing_y",
 }
-_REQUIRED = tuple(dict.fromkeys(_COLUMNS.values()))
-_IMAGE_NAME = r"\d{8}_\d{3}\.png"
+IMAGE_NAME = r"\d{8}_\d{3}\.png"
 _AGE = re.compile(r"(?P<number>[0-9]{1,4})(\.0*)?(?P<unit>[YMWD]?)")
 _UNITS_PER_YEAR = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}
-
-
-class LabelFileError(ValueError):
-    """A label file that cannot be used. The message names file and row, and says what was expected."""
 
 
 def read_labels(content: bytes, file: str) -> pd.DataFrame:
@@ -91,21 +85,21 @@ def read_labels(content: bytes, file: str) -> pd.DataFrame:
       for No Finding).
 
     Raises:
-      LabelFileError: The file is no such table, or one of its rows cannot be right. Rows are counted as a text editor
+      TableError: The file is no such table, or one of its rows cannot be right. Rows are counted as a text editor
         counts lines: the header is row 1.
     """
-    table = _read_table(content, file)
+    table = read_table(content, file, _COLUMNS, OFFICIAL_HEADER)
     name = table["image_name"]
-    _require(table, file, "image_name", name.str.fullmatch(_IMAGE_NAME), "a name such as 00000013_005.png")
-    _require(table, file, "image_name", ~name.duplicated(), "each image once; this one stands in an earlier row")
+    require(table, file, "image_name", name.str.fullmatch(IMAGE_NAME), "a name such as 00000013_005.png")
+    require(table, file, "image_name", ~name.duplicated(), "each image once; this one stands in an earlier row")
 
     def column(name: str, dtype: type, parse: Callable[[str], Any], expected: str) -> pd.Series:
-        return pd.Series(_parse(table, file, name, parse, expected), table.index, dtype)
+        return pd.Series(parse_column(table, file, name, parse, expected), table.index, dtype)
 
     whole = "a whole number of at least "
     patient = column("patient_id", np.int32, _whole(0), whole + "0")
     same = patient == name.str[:8].astype(np.int32)
-    _require(table, file, "patient_id", same, "the number that the image's name begins with")
+    require(table, file, "patient_id", same, "the number that the image's name begins with")
     age = column("patient_age", np.int32, _age, "an age such as 58 or 058Y")
     _warn_of_unknown_ages(table, file, age)
     labels = pd.DataFrame(
@@ -140,81 +134,6 @@ def label_string(findings: tuple[str, ...]) -> str:
     'No Finding'
     """
     return "|".join(sorted(findings)) or NO_FINDING
-
-
-def _read_table(content: bytes, file: str) -> pd.DataFrame:
-    """Returns the cells as strings under our own column names; the index is the row's number in the file."""
-    content = content.removeprefix(codecs.BOM_UTF8).strip()
-    if not content:
-        raise LabelFileError(f"{file} is empty. Expected the NIH's label file; download it again.")
-    if content[:1] == b"<":
-        raise LabelFileError(
-            f"{file} is a web page, not a table: it begins with {content[:40]!r}. The site refused the download; open"
-            " the NIH's page in a browser, save Data_Entry_2017_v2020.csv and put it in this place."
-        )
-    try:
-        reader = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
-        columns = _columns(next(reader), file)
-        width = len(columns)
-        rows, numbers = [], []
-        for cells in reader:
-            if len(cells) != width:
-                # Some copies end each row with a comma, and the header with or without one: an empty cell more.
-                if not any(cells):
-                    continue
-                if len(cells) < width or any(cells[width:]):
-                    raise LabelFileError(
-                        f"{file}, row {reader.line_num}: {len(cells)} cells; expected {width}, as in the header."
-                    )
-            rows.append(cells[:width])
-            numbers.append(reader.line_num)
-    except UnicodeDecodeError as error:
-        row = content[: error.start].count(b"\n") + 1
-        raise LabelFileError(f"{file}, row {row}: not text in UTF-8 ({error.reason}). Download it again.") from error
-    except csv.Error as error:
-        raise LabelFileError(f"{file}, row {reader.line_num}: not CSV ({error}). Download it again.") from error
-    if not rows:
-        raise LabelFileError(f"{file} has a header but no rows. Download it again.")
-    return pd.DataFrame(rows, columns=columns, index=numbers, dtype=object)[list(_REQUIRED)]
-
-
-def _columns(header: list[str], file: str) -> list[str]:
-    """Returns our own name for each cell of the header, without the empty cells at its end."""
-    while header and not header[-1].strip():
-        header.pop()
-    columns = [_COLUMNS.get(_plain(cell), f"unused {i}") for i, cell in enumerate(header)]
-    for name in _REQUIRED:
-        if columns.count(name) != 1:
-            raise LabelFileError(
-                f"{file} has {columns.count(name)} columns for {name}; expected one. The NIH's header, with"
-                f" commas between the cells, is {OFFICIAL_HEADER!r}; the header here is {','.join(header)[:200]!r}."
-            )
-    return columns
-
-
-def _plain(cell: str) -> str:
-    return cell.lower().translate(str.maketrans("", "", "[]_ ")).strip()
-
-
-def _require(table: pd.DataFrame, file: str, column: str, good: pd.Series | np.ndarray, expected: str) -> None:
-    """Raises an error that names the first row in which `good` is false."""
-    if not (good := good.astype(bool)).all():
-        row = table.loc[~good].iloc[0]
-        others = int((~good).sum()) - 1
-        raise LabelFileError(
-            f"{file}, row {row.name}: {column} is {str(row[column])[:80]!r} (image {row['image_name'][:80]!r});"
-            f" expected {expected}." + (f" There are {others} more such rows." if others else "")
-        )
-
-
-def _parse(table: pd.DataFrame, file: str, column: str, parse: Callable[[str], Any], expected: str) -> np.ndarray:
-    """Returns what `parse` makes of each cell; None is a mistake. Each different cell is looked at once."""
-    codes, cells = pd.factorize(table[column])
-    values = np.empty(len(cells), object)
-    for i, cell in enumerate(cells):
-        values[i] = parse(cell.strip())
-    _require(table, file, column, np.array([value is not None for value in values])[codes], expected)
-    return values[codes]
 
 
 def _whole(low: int) -> Callable[[str], int | None]:

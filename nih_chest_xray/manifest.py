@@ -12,24 +12,31 @@ from typing import Any
 import pandas as pd
 
 from nih_chest_xray.augmentation import NO_AUGMENTATION, draw_augmentations
-from nih_chest_xray.cohort import CLASSES, NODULE, SUBSETS
+from nih_chest_xray.boxes import Box, boxes_of
+from nih_chest_xray.cohort import CLASSES, SUBSETS, class_indicators
 from nih_chest_xray.config import NihChestXrayConfig
 
 
-def make_manifest(cohort: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:
+def make_manifest(cohort: pd.DataFrame, config: NihChestXrayConfig, boxes: dict[str, tuple[Box, ...]]) -> pd.DataFrame:
     """Adds a row for each augmented copy of a training image with a nodule.
 
     Args:
       cohort: A table as `cohort.make_cohort` returns it, or some of its rows.
       config: Says how many copies, by which augmentations.
+      boxes: The boxes of each source image that has any.
 
     Returns:
-      The cohort's columns and `source_name` (the image that a row is made from), `augmentation` (its name, or 'none')
-      and `draw` (float in [0, 1), 0 for 'none'), in the order of `image_name`, which is unique. The k-th copy of
-      `<stem>.png` is called `<stem>_aug<k>.png`.
+      The cohort's columns and `source_name` (the image that a row is made from), `augmentation` (its name, or 'none'),
+      `draw` (float in [0, 1), 0 for 'none') and `boxes` (a tuple, as they lie in the source), in the order of
+      `image_name`, which is unique. The k-th copy of `<stem>.png` is called `<stem>_aug<k>.png`.
     """
-    manifest = cohort.assign(source_name=cohort["image_name"], augmentation=NO_AUGMENTATION, draw=0.0)
-    sources = cohort[(cohort["subset"] == "train") & (cohort["label"] == NODULE)]
+    manifest = cohort.assign(
+        source_name=cohort["image_name"],
+        augmentation=NO_AUGMENTATION,
+        draw=0.0,
+        boxes=boxes_of(cohort["image_name"], boxes),
+    )
+    sources = cohort[(cohort["subset"] == "train") & cohort["positive"]]
     drawn = [
         (index, copy, name, draw)
         for index, source in sources["image_name"].items()
@@ -51,30 +58,46 @@ def metadata_csv(manifest: pd.DataFrame) -> str:
     return manifest[["image_name", "label", "subset"]].to_csv(index=False, lineterminator="\n")
 
 
-def summarise(manifest: pd.DataFrame) -> dict[str, Any]:
+def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, Any]:
     """Returns what a trainer needs to know of a dataset, for metadata.json.
 
     Returns:
-      `classes` (names, in the order of the label's numbers), `counts` ({subset: {class: examples}}), `patients`
-      ({subset: patients}), `augmented` ({subset: augmented examples}) and `class_weights` ({class: weight}): weights
-      that give each class of the training subset the same sum, as scikit-learn's 'balanced' does.
+      `classes` (names, in the order of the label's numbers), `counts` ({subset: {class: examples}}, for the task
+      'findings' also No Finding), `examples`, `augmented` and `patients` ({subset: number}). For the tasks with two
+      classes `class_weights` ({class: weight}), which give each class of the training subset the same sum, as scikit-
+      learn's 'balanced' does; for 'findings' `positive_weights` ({finding: weight}), examples without a finding for one
+      with it, as a weighted binary cross-entropy takes them. A class without a training example has None. For
+      'nodule_expert' `agreement` ({subset: {radiologists' class: {text-mined class: examples}}}).
     """
-    by_subset = {subset: manifest[manifest["subset"] == subset] for subset in SUBSETS}
-    counts = {
-        subset: {name: int((rows["label"] == name).sum()) for name in CLASSES} for subset, rows in by_subset.items()
-    }
-    train = counts["train"]
-    return {
-        "classes": list(CLASSES),
-        "counts": counts,
-        "patients": {subset: int(rows["patient_id"].nunique()) for subset, rows in by_subset.items()},
-        "augmented": {
-            subset: int((rows["augmentation"] != NO_AUGMENTATION).sum()) for subset, rows in by_subset.items()
-        },
-        "class_weights": {
-            name: sum(train.values()) / (len(CLASSES) * train[name]) if train[name] else None for name in CLASSES
-        },
-    }
+    classes = CLASSES[config.task]
+    indicators = class_indicators(manifest, config)
+    summary: dict[str, Any] = {"classes": list(classes), "counts": {}, "examples": {}, "augmented": {}, "patients": {}}
+    for subset in SUBSETS:
+        rows = manifest[manifest["subset"] == subset]
+        summary["counts"][subset] = {name: int(number) for name, number in indicators.loc[rows.index].sum().items()}
+        summary["examples"][subset] = len(rows)
+        summary["augmented"][subset] = int((rows["augmentation"] != NO_AUGMENTATION).sum())
+        summary["patients"][subset] = int(rows["patient_id"].nunique())
+    train, total = summary["counts"]["train"], summary["examples"]["train"]
+    if config.task == "findings":
+        weights = {name: (total - train[name]) / train[name] if train[name] else None for name in classes}
+        summary["positive_weights"] = weights
+    else:
+        weights = {name: total / (len(classes) * train[name]) if train[name] else None for name in classes}
+        summary["class_weights"] = weights
+    if config.task == "nodule_expert":
+        summary["agreement"] = {
+            subset: {
+                expert: {
+                    mined: int(((rows["label"] == expert) & (rows["text_mined_label"] == mined)).sum())
+                    for mined in classes
+                }
+                for expert in classes
+            }
+            for subset, rows in manifest.groupby("subset")
+            if subset != "train"
+        }
+    return summary
 
 
 def split_digests(manifest: pd.DataFrame) -> dict[str, tuple[int, str]]:

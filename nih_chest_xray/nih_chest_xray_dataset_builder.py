@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import platform
 import warnings
 from collections.abc import Iterator
@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import requests
 import tensorflow_datasets as tfds
 from etils import epath
+from tensorflow_datasets.core.download import downloader
 
-from nih_chest_xray import cohort as cohort_lib
-from nih_chest_xray import downloads, examples, image, labels, manifest, release
-from nih_chest_xray.augmentation import BUILT_IN, NO_AUGMENTATION
+from nih_chest_xray import downloads, examples, manifest, release
+from nih_chest_xray.cohort import SUBSETS
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
+from nih_chest_xray.features import make_features
+from nih_chest_xray.plan import make_plan
 
 HOMEPAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 
@@ -25,7 +28,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """NIH ChestX-ray14 as a TFDS dataset."""
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release: configs nodule, nodule_augmented and sample."}
+    RELEASE_NOTES = {"1.0.0": "First release: configs nodule, nodule_augmented, findings, sample and nodule_expert."}
     BUILDER_CONFIGS = NAMED_CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     Nothing has to be put here: what is missing is downloaded (12 archives, 45 GB). If you have the images already, or
@@ -40,8 +43,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     (e) Kaggle's sample: images/*.png or sample/images/*.png, with sample_labels.csv.
 
     Beside them, or one folder above, lies the label file: Data_Entry_2017_v2020.csv (or Data_Entry_2017.csv, or
-    sample_labels.csv), and for the official split train_val_list.txt and test_list.txt. Tables that are not there are
-    downloaded.
+    sample_labels.csv), BBox_List_2017.csv, and for the official split train_val_list.txt and test_list.txt. Tables that
+    are not there are downloaded. Only the config nodule_expert needs files that are had by hand, after a form: the
+    folder four_findings_expert_labels with test_labels.csv and validation_labels.csv, from
+    {downloads.EXPERT_PAGE} (Additional labels).
 
     If you have only some of the images, build a config that allows it. No archive is downloaded then:
 
@@ -49,51 +54,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """
 
     def _info(self) -> tfds.core.DatasetInfo:
-        config = self.builder_config
-        size = config.image_size or image.SOURCE_SIZE
-        augmentations = dict.fromkeys((NO_AUGMENTATION, *BUILT_IN, *config.augmentations))
-
-        def scalar(doc: str) -> tfds.features.Scalar:
-            return tfds.features.Scalar(dtype=np.int32, doc=doc)
-
-        def class_label(names: Any, doc: str) -> tfds.features.ClassLabel:
-            return tfds.features.ClassLabel(names=list(names), doc=doc)
-
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(
-                        shape=(size, size, 1),
-                        dtype=np.uint8,
-                        encoding_format=config.image_format,
-                        doc="The radiograph, grey; the whole of the NIH's 1024 x 1024 image.",
-                    ),
-                    "label": class_label(
-                        cohort_lib.CLASSES, "Nodule if the text-mined findings name it; No Finding if there are none."
-                    ),
-                    "image_name": tfds.features.Text(
-                        doc="The NIH's file name; an augmented copy's is <stem>_aug<k>.png."
-                    ),
-                    "findings": tfds.features.Sequence(
-                        class_label(labels.FINDINGS, "A text-mined finding."),
-                        doc="All text-mined findings, in alphabetical order; empty for No Finding.",
-                    ),
-                    "augmentation": class_label(
-                        augmentations, "How the image differs from the NIH's; none if it does not."
-                    ),
-                    "patient_id": scalar("The NIH's number of the patient."),
-                    "follow_up": scalar("The NIH's number of the patient's study, from 0."),
-                    "patient_age": scalar(f"Years, at the time of the study; {labels.UNKNOWN_AGE} if unknown."),
-                    "patient_sex": class_label(labels.SEXES, "Sex in the patient's record."),
-                    "view_position": class_label(labels.VIEWS, "PA, from back to front, or AP, from front to back."),
-                    "original_size": tfds.features.Tensor(
-                        shape=(2,), dtype=np.int32, doc="Width and height in pixels before the NIH's resize to 1024."
-                    ),
-                    "pixel_spacing": tfds.features.Tensor(
-                        shape=(2,), dtype=np.float32, doc="Width and height in mm of a pixel before the NIH's resize."
-                    ),
-                }
-            ),
+            features=make_features(self.builder_config),
             supervised_keys=("image", "label"),
             homepage=HOMEPAGE,
             license=(
@@ -107,42 +69,32 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig
     ) -> None:
         self._manual_dir_is_given = download_config.manual_dir is not None
-        self._plan, self._written, self._origin = None, set(), {}
+        self._manifest, self._written, self._origin = None, set(), {}
         super()._download_and_prepare(dl_manager, download_config)
-        if self._plan is not None:
+        if self._manifest is not None:
             # TFDS renames this folder when all is done, so both files appear with the dataset or not at all.
-            written = self._plan[self._plan["image_name"].isin(self._written)]
+            written = self._manifest[self._manifest["image_name"].isin(self._written)]
             (self.data_path / "metadata.csv").write_text(manifest.metadata_csv(written))
             self.info.metadata.clear()
-            self.info.metadata.update(manifest.summarise(written) | self._origin)
+            self.info.metadata.update(manifest.summarise(written, self.builder_config) | self._origin)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[str, dict]]]:
         config: NihChestXrayConfig = self.builder_config
         known = {
             info.filename: release.KnownFile(url, int(info.size), info.checksum) for url, info in self.url_infos.items()
         }
+        fetch = functools.partial(_download, dl_manager)
         found = self._find_release(dl_manager, known)
-        found = downloads.complete_tables(found, config.split == "official", known, dl_manager.download)
-        label_file = found.tables[found.label_file]
-        label_bytes = label_file.read()
-        table = labels.read_labels(label_bytes, label_file.place)
-        official = release.read_official_lists(found) if config.split == "official" else None
-        cohort = cohort_lib.make_cohort(table, config, official)
+        found = downloads.complete_tables(found, config, known, fetch)
+        plan = make_plan(found, config, known)
         if not config.allow_missing_images:
-            found = downloads.complete_images(found, frozenset(cohort["image_name"]), known, dl_manager.download)
-        present = cohort[cohort["image_name"].isin(found.image_names())]
-        self._plan = manifest.make_manifest(present, config)
-        digest = hashlib.sha256(label_bytes).hexdigest()
-        self._origin = {
+            found = downloads.complete_images(found, frozenset(plan.cohort["image_name"]), known, fetch)
+        present = plan.cohort[plan.cohort["image_name"].isin(found.image_names())]
+        self._manifest = manifest.make_manifest(present, config, plan.boxes)
+        self._origin = plan.origin | {
             "config": {"name": config.name, **config.choices},
-            "label_file": {
-                "name": found.label_file,
-                "sha256": digest,
-                "official": found.label_file in known and digest == known[found.label_file].sha256,
-            },
-            "missing_images": len(cohort) - len(present),
+            "missing_images": len(plan.cohort) - len(present),
             "repacked_archives": dict(found.repacked),
-            "unknown_ages": int((table["patient_age"] == labels.UNKNOWN_AGE).sum()),
             "versions": {
                 "nih_chest_xray": str(self.version),
                 "python": platform.python_version(),
@@ -151,13 +103,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             },
         }
         return {
-            subset: self._generate_examples(found, self._plan[self._plan["subset"] == subset])
+            subset: self._generate_examples(found, self._manifest[self._manifest["subset"] == subset])
             for subset in self._subsets_with_images(found.place)
         }
 
-    def _generate_examples(self, found: release.Release, plan: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _generate_examples(self, found: release.Release, planned: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
         rows: dict[str, list[Any]] = {}
-        for row in plan.itertuples(index=False):
+        for row in planned.itertuples(index=False):
             rows.setdefault(row.source_name, []).append(row)
         for name, content, place in found.read_images(rows):
             for key, example in examples.make_examples(content, place, rows[name], self.builder_config):
@@ -189,11 +141,30 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _subsets_with_images(self, place: str) -> list[str]:
         """TFDS does not write empty splits, which only a build from a part of the images can have."""
-        subsets = [subset for subset in cohort_lib.SUBSETS if (self._plan["subset"] == subset).any()]
+        subsets = [subset for subset in SUBSETS if (self._manifest["subset"] == subset).any()]
         if not subsets:
             raise release.ReleaseError(
                 f"{place} holds none of the images that config {self.builder_config.name!r} needs."
             )
-        if len(subsets) < len(cohort_lib.SUBSETS):
-            warnings.warn(f"{place} holds no image of {' or '.join({*cohort_lib.SUBSETS} - {*subsets})}.", stacklevel=2)
+        if len(subsets) < len(SUBSETS):
+            warnings.warn(f"{place} holds no image of {' or '.join({*SUBSETS} - {*subsets})}.", stacklevel=2)
         return subsets
+
+
+def _download(dl_manager: tfds.download.DownloadManager, urls: dict[str, str]) -> dict[str, epath.Path]:
+    """Downloads, or takes from TFDS's cache.
+
+    TFDS asks a server that it cannot reach for over three minutes before it gives up, without a word. Where one quick
+    try finds no network, that is cut short.
+    """
+    retries = downloader.MAX_RETRIES
+    try:
+        try:
+            requests.get(next(iter(urls.values())), stream=True, timeout=20).close()
+        except requests.ConnectionError:
+            downloader.MAX_RETRIES = 0
+        except requests.RequestException:
+            pass  # There is a network; what the server says is for TFDS to handle.
+        return dl_manager.download(urls)
+    finally:
+        downloader.MAX_RETRIES = retries

@@ -20,12 +20,12 @@ import cv2
 import numpy as np
 from etils import epath
 
+from nih_chest_xray import boxes
 from nih_chest_xray.labels import FINDINGS, OFFICIAL_HEADER, SEXES, VIEWS, label_string
 from nih_chest_xray.phantom_image import Nodule, draw_anatomy, draw_nodules, draw_radiograph, nodule_box
-from nih_chest_xray.release import LABEL_FILES, OFFICIAL_LISTS, Release, Table
+from nih_chest_xray.release import BOX_FILE, EXPERT_FILES, LABEL_FILES, OFFICIAL_LISTS, Release, Table
 
 LAYOUTS = ("folder", "archives", "kaggle", "zip")
-BOX_FILE = "BBox_List_2017.csv"
 
 _SIZE = 1024
 _NODULE_SHARE = 0.45
@@ -34,9 +34,11 @@ patients are enough for three subsets."""
 _OTHER_SHARE = 0.3
 _RGBA_SHARE = 0.02
 _TEST_SHARE = 0.2
+"""Share of patients in the official test list; radiologists read all images of these, and of as many others."""
 _DETECTORS = ((2992, 2991, 0.143), (2500, 2048, 0.168), (2048, 2500, 0.168), (2542, 2946, 0.139))
 """Width and height in pixels and mm per pixel of detectors before the resize to 1024, as in the NIH's table."""
 _IMAGES_PER_ARCHIVE = 100
+_EXPERT_HEADER = f"{OFFICIAL_HEADER},Fracture,Pneumothorax,Airspace opacity,Nodule or mass,Set Id"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,20 +100,30 @@ class Phantom:
                 yield study.name, study.png()
 
     def tables(self) -> dict[str, bytes]:
-        """Returns the label file, the boxes and the official lists by file name, in the NIH's spelling."""
+        """Returns all tables by file name, in their authors' spelling.
+
+        The label file, the boxes, the official lists, and what radiologists say, who do not take a haze for a mass, as
+        the label file does here and there.
+        """
         rows = [OFFICIAL_HEADER]
-        boxes = ["Image Index,Finding Label,Bbox [x,y,w,h],,,"]
+        box_rows = [boxes.OFFICIAL_HEADER]
         lists = {subset: [] for subset in OFFICIAL_LISTS}
+        read = {subset: [_EXPERT_HEADER] for subset in EXPERT_FILES}
+        last_test_patient = _TEST_SHARE * self.studies[-1].patient
         for study in self.studies:
             width, height, spacing = study.detector
             person = f"{study.follow_up},{study.patient},{study.age},{study.sex},{study.view}"
-            rows.append(f"{study.name},{label_string(study.findings)},{person},{width},{height},{spacing},{spacing}")
+            row = f"{study.name},{label_string(study.findings)},{person},{width},{height},{spacing},{spacing}"
+            rows.append(row)
             for nodule in study.nodules:
                 box = ",".join(f"{value:.6f}" for value in nodule_box(nodule, study.spacing))
-                boxes.append(f"{study.name},Nodule,{box},,,")
-            last_test_patient = _TEST_SHARE * self.studies[-1].patient
+                box_rows.append(f"{study.name},Nodule,{box},,,")
             lists["test" if study.patient <= last_test_patient else "train_val"].append(study.name)
-        tables = {LABEL_FILES[0]: "\n".join(rows) + "\n", BOX_FILE: "\n".join(boxes) + "\n"}
+            if study.patient <= 2 * last_test_patient:
+                subset = "test" if study.patient <= last_test_patient else "validation"
+                read[subset].append(f"{row},NO,NO,NO,{'YES' if study.nodules else 'NO'},{subset}")
+        tables = {LABEL_FILES[0]: "\n".join(rows) + "\n", BOX_FILE: "\n".join(box_rows) + "\n"}
+        tables |= {EXPERT_FILES[subset]: "\n".join(lines) + "\n" for subset, lines in read.items()}
         tables |= {OFFICIAL_LISTS[subset]: "\n".join(names) for subset, names in lists.items()}
         return {name: text.encode() for name, text in tables.items()}
 

@@ -333,10 +333,10 @@ def _radius(nodule: Nodule, angle: np.ndarray) -> np.ndarray:
 
 
 def nodule_box(nodule: Nodule, spacing: Spacing) -> tuple[float, float, float, float]:
-    """Return x, y, width and height of the nodule in pixels of the finished image."""
+    """Return x, y, width and height in pixels, from the first pixel's corner, not its centre."""
     angle = np.linspace(0, 2 * math.pi, 181)
-    across = nodule.x + _radius(nodule, angle) * np.cos(angle) / spacing[0]
-    down = nodule.y + _radius(nodule, angle) * np.sin(angle) / spacing[1]
+    across = nodule.x + 0.5 + _radius(nodule, angle) * np.cos(angle) / spacing[0]
+    down = nodule.y + 0.5 + _radius(nodule, angle) * np.sin(angle) / spacing[1]
     return float(across.min()), float(down.min()), float(np.ptp(across)), float(np.ptp(down))
 
 

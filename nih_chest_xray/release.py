@@ -18,12 +18,15 @@ from nih_chest_xray.sources import IMAGE_NAME, Folder, ReleaseError, Source, Tar
 
 LABEL_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
 """Names of the label file, the best first."""
+BOX_FILE = "BBox_List_2017.csv"
 OFFICIAL_LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
+EXPERT_FILES = {"validation": "validation_labels.csv", "test": "test_labels.csv"}
+"""The radiologists' files, by the subset that each becomes. They come in a folder `four_findings_expert_labels`."""
 ARCHIVES = tuple(f"images_{number:03d}.tar.gz" for number in range(1, 13))
 """The NIH's archives as its site names them; its download script drops one zero (`images_01.tar.gz`)."""
 
 _ARCHIVE = re.compile(r"images_(\d{2,3})\.tar\.gz")
-_TABLES = (*LABEL_FILES, *OFFICIAL_LISTS.values())
+_TABLES = (*LABEL_FILES, BOX_FILE, *OFFICIAL_LISTS.values(), *EXPERT_FILES.values())
 _DEPTH = 3
 """Folders below the one that is given, such as `images_001/images` or `nih/images_001/images`."""
 
@@ -197,22 +200,28 @@ def _open_archive(path: epath.Path, known: Mapping[str, KnownFile], allow_repack
     return archive, f"{problem} It reads cleanly to its end and is used as it is."
 
 
-def read_official_lists(found: Release) -> dict[str, frozenset[str]]:
-    """Returns the image names of the NIH's lists, under 'train_val' and 'test'.
+def read_official_lists(contents: Mapping[str, tuple[bytes, str]]) -> dict[str, frozenset[str]]:
+    """Reads the NIH's lists of image names.
+
+    Args:
+      contents: The bytes of each list and its place, for messages.
+
+    Returns:
+      The names, under the same keys.
 
     Raises:
       ReleaseError: A list holds something else than image names, a line each.
     """
     lists = {}
-    for subset, file in OFFICIAL_LISTS.items():
-        lines = found.tables[file].read().decode("utf-8-sig", errors="replace").split()
+    for subset, (content, place) in contents.items():
+        lines = content.decode("utf-8-sig", errors="replace").split()
         if not lines:
-            raise ReleaseError(f"{found.tables[file].place} is empty. Download the list again.")
+            raise ReleaseError(f"{place} is empty. Download the list again.")
         for number, line in enumerate(lines, start=1):
             if not IMAGE_NAME.fullmatch(line):
                 raise ReleaseError(
-                    f"{found.tables[file].place}, entry {number}: {line[:80]!r}; expected an image name such as"
-                    " 00000013_005.png. Download the list again."
+                    f"{place}, entry {number}: {line[:80]!r}; expected an image name such as 00000013_005.png."
+                    " Download the list again."
                 )
         lists[subset] = frozenset(lines)
     return lists

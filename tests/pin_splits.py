@@ -2,18 +2,19 @@
 
     python tests/pin_splits.py DIR > checksums/splits.tsv
 
-DIR holds the NIH's tables. A split that changes is a new version of the dataset: pinned lines are only ever added.
+DIR holds the NIH's tables. A split that changes is a new version of the dataset: pinned lines are only ever added. The
+config nodule_expert is printed where DIR holds the radiologists' files too; they are not part of the NIH's release.
 """
 
 import sys
 
 from etils import epath
 
-from nih_chest_xray import labels, release
-from nih_chest_xray.cohort import make_cohort
+from nih_chest_xray import release
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
 from nih_chest_xray.manifest import make_manifest, split_digests
 from nih_chest_xray.phantom import Phantom
+from nih_chest_xray.plan import make_plan
 
 HEADER = "config\tsplit\texamples\tsha256_of_names"
 
@@ -24,14 +25,15 @@ def pinned_lines(config: NihChestXrayConfig, folder: epath.PathLike | None) -> l
         found = Phantom(config.phantom_patients).as_release()
     else:
         found = release.find_release(epath.Path(folder), known={}, allow_repacked=True)
-    table = found.tables[found.label_file]
-    official = release.read_official_lists(found) if config.split == "official" else None
-    cohort = make_cohort(labels.read_labels(table.read(), table.place), config, official)
-    digests = split_digests(make_manifest(cohort, config))
+    if config.split == "expert" and not {*release.EXPERT_FILES.values()} <= {*found.tables}:
+        return []
+    plan = make_plan(found, config, known={})
+    digests = split_digests(make_manifest(plan.cohort, config, plan.boxes))
     return [f"{config.name}\t{subset}\t{number}\t{digest}" for subset, (number, digest) in digests.items()]
 
 
 if __name__ == "__main__":
     print(HEADER)
     for named in NAMED_CONFIGS:
-        print("\n".join(pinned_lines(named, sys.argv[1])))
+        for line in pinned_lines(named, sys.argv[1]):
+            print(line)

@@ -24,7 +24,7 @@ def test_choices_are_json_and_hold_every_field_of_ours():
 
 def test_named_configs_differ_as_the_readme_says():
     configs = {config.name: config for config in NAMED_CONFIGS}
-    assert list(configs) == ["nodule", "nodule_augmented", "sample"]
+    assert list(configs) == ["nodule", "nodule_augmented", "findings", "sample", "nodule_expert"]
     assert (configs["nodule"].augmented_copies, configs["nodule_augmented"].augmented_copies) == (0, 1)
     assert all(config.description for config in NAMED_CONFIGS)
 
@@ -32,12 +32,14 @@ def test_named_configs_differ_as_the_readme_says():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"task": "hernia"}, "task='hernia'; expected 'nodule'"),
+        ({"task": "hernia"}, "task='hernia'; expected 'nodule' or 'findings'"),
         ({"views": ["LATERAL"]}, r"views=\['LATERAL'\]; expected a list of different names from PA, AP"),
         ({"views": []}, "views="),
         ({"views": "PA"}, "views='PA'; expected a list"),
         ({"healthy_stride": 0}, "healthy_stride=0; expected a whole number of at least 1"),
-        ({"split": "random"}, "split='random'; expected 'stratified' or 'official'"),
+        ({"split": "random"}, "split='random'; expected 'stratified' or 'official' or 'expert'"),
+        ({"split": "expert"}, "split='expert'; expected 'stratified' or 'official' with task='nodule'"),
+        ({"task": "nodule_expert"}, "split='stratified'; expected 'expert' with task='nodule_expert'"),
         ({"validation_fraction": 1.5}, "validation_fraction=1.5; expected a number between 0 and 1"),
         ({"test_fraction": 0}, "test_fraction=0; expected a number between 0 and 1"),
         ({"validation_fraction": 0.5, "test_fraction": 0.5}, "less than 1 together"),

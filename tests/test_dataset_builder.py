@@ -10,17 +10,20 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import requests
 import tensorflow_datasets as tfds
 from etils import epath
+from tensorflow_datasets.core.download import downloader
 
 import nih_chest_xray
 from nih_chest_xray.cohort import SUBSETS, CohortError, make_cohort
 from nih_chest_xray.config import NAMED_CONFIGS
 from nih_chest_xray.image import ImageError
-from nih_chest_xray.labels import LabelFileError
 from nih_chest_xray.manifest import make_manifest
+from nih_chest_xray.plan import make_plan
 from nih_chest_xray.release import LABEL_FILES, find_release
 from nih_chest_xray.sources import ReleaseError, TarGz
+from nih_chest_xray.tables import TableError
 
 SKIP_DECODING = {"image": tfds.decode.SkipDecoding()}
 
@@ -53,10 +56,14 @@ def downloads(monkeypatch):
     """Fails each download at once, as on a machine without a network, and returns what was asked for."""
     asked = []
 
+    def get(url, **kwargs):
+        raise requests.ConnectionError(f"no network for {url}")
+
     def download(self, urls):
         asked.append(sorted(urls))
         raise ConnectionError("no network")
 
+    monkeypatch.setattr(requests, "get", get)
     monkeypatch.setattr(tfds.download.DownloadManager, "download", download)
     return asked
 
@@ -77,11 +84,12 @@ class NamedConfig(tfds.testing.DatasetBuilderTestCase):
     __test__ = False
 
     @pytest.fixture(autouse=True)
-    def _use_phantom(self, phantom_dir, phantom_labels):
+    def _use_phantom(self, phantom_dir):
         type(self).EXAMPLE_DIR = phantom_dir
         if not self.SPLITS:
             config = next(c for c in NAMED_CONFIGS if c.name == self.BUILDER_CONFIG_NAMES_TO_TEST[0])
-            planned = make_manifest(make_cohort(phantom_labels, config), config)["subset"]
+            plan = make_plan(find_release(epath.Path(phantom_dir), {}, True), config, {})
+            planned = make_manifest(plan.cohort, config, {})["subset"]
             type(self).SPLITS = planned.value_counts().to_dict()
 
 
@@ -92,6 +100,16 @@ class TestNodule(NamedConfig):
 
 class TestNoduleAugmented(NamedConfig):
     BUILDER_CONFIG_NAMES_TO_TEST = ("nodule_augmented",)
+    __test__ = True
+
+
+class TestFindings(NamedConfig):
+    BUILDER_CONFIG_NAMES_TO_TEST = ("findings",)
+    __test__ = True
+
+
+class TestNoduleExpert(NamedConfig):
+    BUILDER_CONFIG_NAMES_TO_TEST = ("nodule_expert",)
     __test__ = True
 
 
@@ -121,7 +139,7 @@ def test_metadata_json_counts_what_metadata_csv_lists_and_tells_the_config(built
     saved = json.loads((built.data_path / "metadata.json").read_text())
     assert {(s, label): n for s, by in saved["counts"].items() for label, n in by.items()} == counts
     assert saved["config"]["augmented_copies"] == 2
-    assert saved["label_file"]["official"] is False
+    assert saved["tables"][saved["label_file"]]["official"] is False
     assert built.info.metadata["class_weights"] == saved["class_weights"]
 
 
@@ -191,12 +209,17 @@ def test_every_layout_gives_the_same_records(layout, phantom, phantom_dir, tmp_p
     assert bool(other.info.metadata["repacked_archives"]) == (layout == "archives")
 
 
+def write_tables(folder, phantom):
+    for name, content in phantom.tables().items():
+        (folder / name).write_bytes(content)
+
+
 @pytest.fixture
 def part_dir(phantom, phantom_dir, tmp_path):
     """The phantom without every third image."""
     folder = tmp_path / "part"
     (folder / "images").mkdir(parents=True)
-    (folder / LABEL_FILES[0]).write_bytes((phantom_dir / LABEL_FILES[0]).read_bytes())
+    write_tables(folder, phantom)
     for number, name in enumerate(phantom.names):
         if number % 3:
             (folder / "images" / name).symlink_to(phantom_dir / "images" / name)
@@ -228,10 +251,33 @@ def test_missing_images_without_a_network_tell_how_many_and_both_ways_out(
 
 
 def test_an_empty_default_manual_dir_means_that_everything_is_downloaded(tmp_path, make_config, downloads):
-    with pytest.raises(ReleaseError, match=r"Data_Entry_2017_v2020.csv: not found .* download failed"):
+    with pytest.raises(ReleaseError, match="Data_Entry_2017_v2020.csv and BBox_List_2017.csv: not found"):
         nih_chest_xray.Builder(config=make_config(), data_dir=tmp_path).download_and_prepare()
-    assert downloads == [["Data_Entry_2017_v2020.csv"]]
+    assert downloads == [["BBox_List_2017.csv", "Data_Entry_2017_v2020.csv"]]
     assert_nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("answer", "retries"), [(requests.ConnectionError("no network"), 0), (requests.HTTPError("404"), 10)]
+)
+def test_a_server_out_of_reach_is_not_asked_for_minutes(answer, retries, tmp_path, make_config, monkeypatch):
+    """TFDS asks again and again, 10 times, waiting longer each time, unless one quick try finds no network."""
+    seen = []
+
+    def get(url, **kwargs):
+        raise answer
+
+    def download(self, urls):
+        seen.append(downloader.MAX_RETRIES)
+        raise answer
+
+    monkeypatch.setattr(downloader, "MAX_RETRIES", 10)
+    monkeypatch.setattr(requests, "get", get)
+    monkeypatch.setattr(tfds.download.DownloadManager, "download", download)
+    with pytest.raises(ReleaseError, match="download failed"):
+        nih_chest_xray.Builder(config=make_config(), data_dir=tmp_path).download_and_prepare()
+    assert seen == [retries]
+    assert downloader.MAX_RETRIES == 10
 
 
 def cut_archive(folder, phantom):
@@ -242,6 +288,7 @@ def cut_archive(folder, phantom):
 
 def web_page(folder, phantom):
     folder.mkdir()
+    write_tables(folder, phantom)
     (folder / LABEL_FILES[0]).write_text("<!DOCTYPE html><html><body>Please sign in</body></html>")
 
 
@@ -252,6 +299,7 @@ def unrelated(folder, phantom):
 
 def few_patients(folder, phantom):
     folder.mkdir()
+    write_tables(folder, phantom)
     lines = phantom.tables()[LABEL_FILES[0]].decode().splitlines()
     (folder / LABEL_FILES[0]).write_text("\n".join(lines[:4]))
 
@@ -267,7 +315,7 @@ def broken_image(folder, phantom):
     [
         (lambda folder, phantom: None, ReleaseError, "does not exist or is empty"),
         (unrelated, ReleaseError, "Nothing of the NIH's release is in the manual_dir"),
-        (web_page, LabelFileError, "Data_Entry_2017_v2020.csv is a web page"),
+        (web_page, TableError, "Data_Entry_2017_v2020.csv is a web page"),
         (cut_archive, ReleaseError, "images_001.tar.gz is cut or corrupt"),
         (few_patients, CohortError, "subset would have no"),
         (broken_image, ImageError, r"0000.*\.png in .*images: the PNG of 5000 bytes is cut or corrupt"),

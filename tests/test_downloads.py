@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from etils import epath
 
+from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.downloads import complete_images, complete_tables
 from nih_chest_xray.phantom import tar_gz
 from nih_chest_xray.release import ARCHIVES, KnownFile, Release, Table
@@ -14,7 +15,12 @@ from nih_chest_xray.sources import Folder, ReleaseError
 PAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 V2020 = "Data_Entry_2017_v2020.csv"
 LISTS = ("train_val_list.txt", "test_list.txt")
-KNOWN = {name: KnownFile(f"https://example.org/{name}", 1, "0") for name in (*ARCHIVES, V2020, *LISTS)}
+BOXES = "BBox_List_2017.csv"
+KNOWN = {name: KnownFile(f"https://example.org/{name}", 1, "0") for name in (*ARCHIVES, V2020, *LISTS, BOXES)}
+
+
+def config(official_split: bool = False, **fields) -> NihChestXrayConfig:
+    return NihChestXrayConfig(name="test", split="official" if official_split else "stratified", **fields)
 
 
 class Server:
@@ -60,8 +66,8 @@ def release_of(names=(), tables=(), archives=()) -> Release:
 @pytest.mark.parametrize("official_split", [False, True])
 @pytest.mark.parametrize("label_file", [V2020, "Data_Entry_2017.csv", "sample_labels.csv"])
 def test_no_table_is_fetched_where_all_are_there(label_file, official_split):
-    found = release_of(tables=(label_file, *LISTS))
-    assert complete_tables(found, official_split, KNOWN, never) == found
+    found = release_of(tables=(label_file, *LISTS, BOXES))
+    assert complete_tables(found, config(official_split), KNOWN, never) == found
 
 
 @pytest.mark.parametrize(
@@ -80,15 +86,15 @@ def test_only_the_tables_that_the_split_needs_and_that_are_missing_are_fetched(
     tmp_path, there, official_split, fetched
 ):
     server = Server(tmp_path, {name: f"served {name}".encode() for name in (V2020, *LISTS)})
-    found = complete_tables(release_of(tables=there), official_split, KNOWN, server)
+    found = complete_tables(release_of(tables=(*there, BOXES)), config(official_split), KNOWN, server)
     assert [set(urls) for urls in server.asked] == ([fetched] if fetched else [])
-    expected = dict.fromkeys(there, b"mine") | {name: f"served {name}".encode() for name in fetched}
+    expected = dict.fromkeys((*there, BOXES), b"mine") | {name: f"served {name}".encode() for name in fetched}
     assert {name: table.read() for name, table in found.tables.items()} == expected
 
 
 def test_completing_tables_keeps_images_and_archives(tmp_path):
     found = release_of(images(range(3)), archives=ARCHIVES[:2])
-    done = complete_tables(found, False, KNOWN, Server(tmp_path, {V2020: b"x"}))
+    done = complete_tables(found, config(), KNOWN, Server(tmp_path, {V2020: b"x", BOXES: b"y"}))
     assert done.image_names() == found.image_names()
     assert done.archives == found.archives
     assert found.tables == {}
@@ -96,7 +102,7 @@ def test_completing_tables_keeps_images_and_archives(tmp_path):
 
 def test_tables_that_cannot_be_fetched_are_named_with_the_page_to_get_them_from():
     with pytest.raises(ReleaseError) as caught:
-        complete_tables(release_of(tables=["test_list.txt"]), True, KNOWN, refuse)
+        complete_tables(release_of(tables=["test_list.txt"]), config(True), KNOWN, refuse)
     message = str(caught.value)
     for part in (V2020, "train_val_list.txt", "/data/nih", "OSError: the server said no)", PAGE, "manual_dir"):
         assert part in message
@@ -176,3 +182,32 @@ def test_fetched_archive_that_is_cut_is_refused(tmp_path):
     server = Server(tmp_path, {ARCHIVES[0]: content[:5000]})
     with pytest.raises(ReleaseError, match="is cut or corrupt"):
         complete_images(release_of(archives=ARCHIVES[1:]), frozenset(images([0])), KNOWN, server)
+
+
+def test_boxes_are_fetched_for_every_config(tmp_path):
+    server = Server(tmp_path, {BOXES: b"boxes"})
+    found = complete_tables(release_of(tables=(V2020,)), config(), KNOWN, server)
+    assert found.tables[BOXES].read() == b"boxes"
+
+
+def test_without_boxes_a_build_from_a_part_goes_on_with_a_warning_and_another_does_not():
+    found = release_of(tables=(V2020,))
+    with pytest.warns(UserWarning, match=f"{BOXES}: not found in /data/nih.* No image has bounding boxes"):
+        assert complete_tables(found, config(allow_missing_images=True), KNOWN, refuse) == found
+    with pytest.raises(ReleaseError, match=f"{BOXES}: not found in /data/nih.*the server said no.*{PAGE}"):
+        complete_tables(found, config(), KNOWN, refuse)
+
+
+@pytest.mark.parametrize(
+    ("there", "absent"),
+    [
+        ((), "validation_labels.csv and test_labels.csv: not found in /data/nih"),
+        (("test_labels.csv",), "^validation_labels.csv: not found in /data/nih"),
+        (("validation_labels.csv",), "^test_labels.csv: not found in /data/nih"),
+    ],
+)
+def test_radiologists_files_that_are_missing_are_named_with_the_place_of_the_form(there, absent):
+    found = release_of(tables=(V2020, BOXES, *there))
+    expert = NihChestXrayConfig(name="test", task="nodule_expert", split="expert")
+    with pytest.raises(ReleaseError, match=f"{absent}.*form at https://cloud.google.com/.*four_findings_expert_labels"):
+        complete_tables(found, expert, KNOWN, never)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
+from nih_chest_xray.boxes import Box
 from nih_chest_xray.cohort import make_cohort
 from nih_chest_xray.manifest import make_manifest, metadata_csv, split_digests, summarise
 
@@ -18,14 +19,14 @@ def cohort(phantom_labels, make_config):
 
 
 def test_without_copies_the_manifest_is_the_cohort(cohort, make_config):
-    manifest = make_manifest(cohort, make_config())
+    manifest = make_manifest(cohort, make_config(), {})
     assert list(manifest["image_name"]) == list(cohort["image_name"])
     assert set(manifest["augmentation"]) == {"none"}
 
 
 @pytest.mark.parametrize("copies", [1, 3])
 def test_each_training_nodule_has_its_copies_and_nothing_else_has(cohort, make_config, copies):
-    manifest = make_manifest(cohort, make_config(augmented_copies=copies))
+    manifest = make_manifest(cohort, make_config(augmented_copies=copies), {})
     added = manifest[manifest["augmentation"] != "none"]
     assert set(added["subset"]) == {"train"}
     assert set(added["label"]) == {"Nodule"}
@@ -41,14 +42,14 @@ def test_each_training_nodule_has_its_copies_and_nothing_else_has(cohort, make_c
 
 def test_a_part_of_the_cohort_gives_that_part_of_the_manifest(cohort, make_config):
     config = make_config(augmented_copies=2)
-    whole = make_manifest(cohort, config)
-    part = make_manifest(cohort.iloc[::3], config)
+    whole = make_manifest(cohort, config, {})
+    part = make_manifest(cohort.iloc[::3], config, {})
     same = whole[whole["source_name"].isin(part["source_name"])].reset_index(drop=True)
-    assert part.drop(columns="findings").equals(same.drop(columns="findings"))
+    assert part.equals(same)
 
 
 def test_metadata_csv_has_a_line_an_example_in_the_order_of_names(cohort, make_config):
-    manifest = make_manifest(cohort, make_config(augmented_copies=1))
+    manifest = make_manifest(cohort, make_config(augmented_copies=1), {})
     rows = list(csv.reader(io.StringIO(metadata_csv(manifest))))
     assert rows[0] == ["image_name", "label", "subset"]
     assert rows[1:] == sorted(rows[1:])
@@ -59,8 +60,8 @@ def test_metadata_csv_has_a_line_an_example_in_the_order_of_names(cohort, make_c
 
 
 def test_summary_counts_examples_and_weighs_classes_as_scikit_learn_does(cohort, make_config):
-    manifest = make_manifest(cohort, make_config(augmented_copies=1))
-    summary = summarise(manifest)
+    manifest = make_manifest(cohort, make_config(augmented_copies=1), {})
+    summary = summarise(manifest, make_config())
     for subset in ("train", "validation", "test"):
         for name in summary["classes"]:
             number = sum((manifest["subset"] == subset) & (manifest["label"] == name))
@@ -72,9 +73,9 @@ def test_summary_counts_examples_and_weighs_classes_as_scikit_learn_does(cohort,
     assert summary["augmented"] == {"train": sum(nodules), "validation": 0, "test": 0}
 
 
-def test_summary_of_a_part_without_a_class_has_no_weight_for_it(cohort):
+def test_summary_of_a_part_without_a_class_has_no_weight_for_it(cohort, make_config):
     healthy = make_manifest_of(cohort[cohort["label"] == "No Finding"])
-    assert summarise(healthy)["class_weights"]["Nodule"] is None
+    assert summarise(healthy, make_config())["class_weights"]["Nodule"] is None
 
 
 def make_manifest_of(cohort):
@@ -82,7 +83,30 @@ def make_manifest_of(cohort):
 
 
 def test_digests_are_of_sorted_names_each_with_a_newline(cohort, make_config):
-    manifest = make_manifest(cohort, make_config())
+    manifest = make_manifest(cohort, make_config(), {})
     names = sorted(cohort.loc[cohort["subset"] == "test", "image_name"])
     digest = hashlib.sha256(("\n".join(names) + "\n").encode()).hexdigest()
     assert split_digests(manifest)["test"] == (len(names), digest)
+
+
+def test_findings_are_counted_each_and_weighed_as_a_binary_cross_entropy_wants(phantom_labels, make_config):
+    config = make_config(task="findings", healthy_stride=1)
+    manifest = make_manifest(make_cohort(phantom_labels, config), config, {})
+    summary = summarise(manifest, config)
+    assert "class_weights" not in summary
+    train = manifest[manifest["subset"] == "train"]
+    for finding in summary["classes"]:
+        number = sum(finding in findings for findings in train["findings"])
+        assert summary["counts"]["train"][finding] == number
+        expected = (len(train) - number) / number if number else None
+        assert summary["positive_weights"][finding] == expected
+    assert summary["counts"]["train"]["No Finding"] == sum(train["label"] == "No Finding")
+
+
+def test_each_row_has_the_boxes_of_its_source(cohort, make_config):
+    source = cohort.loc[(cohort["subset"] == "train") & cohort["positive"], "image_name"].iloc[0]
+    boxes = {source: (Box("Nodule", 0.1, 0.2, 0.3, 0.4),)}
+    manifest = make_manifest(cohort, make_config(augmented_copies=1), boxes)
+    with_boxes = manifest[manifest["boxes"].str.len() > 0]
+    assert list(with_boxes["source_name"]) == [source, source]
+    assert set(with_boxes["boxes"]) == {boxes[source]}

@@ -15,8 +15,10 @@ def of_config(name):
 
 
 def test_every_named_config_is_pinned():
+    """But nodule_expert: the files that decide it are not part of the NIH's release."""
     assert PINNED[0] == HEADER
-    assert [line.split("\t")[0] for line in PINNED[1::3]] == [config.name for config in NAMED_CONFIGS]
+    official = [config.name for config in NAMED_CONFIGS if config.split != "expert"]
+    assert [line.split("\t")[0] for line in PINNED[1::3]] == official
 
 
 @pytest.mark.parametrize(

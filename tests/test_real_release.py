@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 
 import nih_chest_xray
 from nih_chest_xray.cohort import SUBSETS
+from nih_chest_xray.labels import FINDINGS
 from nih_chest_xray.phantom import tar_gz
 
 pytestmark = pytest.mark.real
@@ -59,7 +60,7 @@ def test_examples_are_what_metadata_csv_and_the_label_file_say(built, real_label
     for name, (word, _) in listed.items():
         source = name.split("_aug")[0].removesuffix(".png") + ".png"
         assert word == ("Nodule" if "Nodule" in findings[source] else "No Finding")
-    assert built.info.metadata["label_file"]["official"] is True
+    assert all(table["official"] for table in built.info.metadata["tables"].values())
 
 
 def test_each_training_nodule_is_there_twice_and_no_copy_is_elsewhere(built, real_dir):
@@ -106,13 +107,35 @@ def pack(layout, images, folder):
             path.write_bytes(content)
 
 
+def test_findings_are_multi_hot_as_the_label_file_says_and_boxes_are_the_nihs(real_dir, real_labels, tmp_path):
+    fields = {"task": "findings", "healthy_stride": 1, "split": "official", "image_size": 64}
+    stored = examples(build(real_dir, tmp_path, **fields))
+    assert set(stored) == {path.name for path in (real_dir / "images").glob("*.png")}
+    with (real_dir / "Data_Entry_2017_v2020.csv").open() as file:
+        strings = {row["Image Index"]: row["Finding Labels"].split("|") for row in csv.DictReader(file)}
+    for name, (example, _) in stored.items():
+        assert list(example["label"]) == [finding in strings[name] for finding in FINDINGS]
+    boxes = collections.defaultdict(list)
+    with (real_dir / "BBox_List_2017.csv").open() as file:
+        for name, finding, *numbers in list(csv.reader(file))[1:]:
+            x, y, w, h = (float(number) / 1024 for number in numbers[:4])
+            boxes[name].append((FINDINGS.index(finding.replace("Infiltrate", "Infiltration")), y, x, y + h, x + w))
+    marked = {name: example["bboxes"] for name, (example, _) in stored.items() if len(example["bboxes"]["finding"])}
+    assert set(marked) == set(boxes) & set(stored)
+    assert len(marked) >= 7
+    for name, found in marked.items():
+        rows = [(finding, *bbox) for finding, bbox in zip(found["finding"], found["bbox"].tolist(), strict=True)]
+        assert np.array(rows) == pytest.approx(np.array(boxes[name]), abs=1e-6)
+
+
 @pytest.mark.parametrize("layout", ["images_001.tar.gz", "images_01.tar.gz", "kaggle", "archive.zip"])
 def test_every_layout_gives_the_same_records(layout, built, real_dir, tmp_path):
     release = tmp_path / "release"
     release.mkdir()
     images = [(path.name, path.read_bytes()) for path in sorted((real_dir / "images").glob("*.png"))]
     pack(layout, images, release)
-    (release / "Data_Entry_2017_v2020.csv").symlink_to(real_dir / "Data_Entry_2017_v2020.csv")
+    for table in ("Data_Entry_2017_v2020.csv", "BBox_List_2017.csv"):
+        (release / table).symlink_to(real_dir / table)
     other = build(release, tmp_path / "data", augmented_copies=1)
     for path in [*built.data_path.glob("*.tfrecord*"), built.data_path / "metadata.csv"]:
         assert (other.data_path / path.name).read_bytes() == path.read_bytes()

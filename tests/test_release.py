@@ -16,7 +16,6 @@ from nih_chest_xray.release import (
     OFFICIAL_LISTS,
     KnownFile,
     Release,
-    Table,
     find_release,
     read_official_lists,
 )
@@ -316,9 +315,9 @@ def test_folder_that_is_none_is_an_error(tmp_path, name):
         find(tmp_path / name)
 
 
-def with_lists(train_val: bytes, test: bytes) -> Release:
-    contents = {OFFICIAL_LISTS["train_val"]: train_val, OFFICIAL_LISTS["test"]: test}
-    return Release("here", {name: Table(f"here/{name}", lambda c=content: c) for name, content in contents.items()})
+def with_lists(train_val: bytes, test: bytes) -> dict[str, tuple[bytes, str]]:
+    contents = {"train_val": train_val, "test": test}
+    return {subset: (content, f"here/{OFFICIAL_LISTS[subset]}") for subset, content in contents.items()}
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
@@ -348,7 +347,8 @@ def test_official_list_that_is_none_is_refused_by_place_and_entry(content, expec
 
 @pytest.mark.real
 def test_real_lists_have_the_published_sizes_and_share_no_patient(real_dir):
-    lists = read_official_lists(find_release(epath.Path(real_dir), {}, False))
+    tables = find_release(epath.Path(real_dir), {}, False).tables
+    lists = read_official_lists({subset: (tables[name].read(), name) for subset, name in OFFICIAL_LISTS.items()})
     patients = {subset: {name[:8] for name in names} for subset, names in lists.items()}
     # The numbers are the NIH's own.
     assert {subset: len(names) for subset, names in lists.items()} == {"train_val": 86_524, "test": 25_596}

@@ -24,7 +24,7 @@ SEEDS = range(5)
 
 
 def draw_and_swap(cohort: pd.DataFrame, seed: int) -> np.ndarray:
-    return balanced_subsets(cohort, SUBSETS, FRACTIONS, seed)
+    return balanced_subsets(cohort, NihChestXrayConfig(name="benchmark", seed=seed), SUBSETS, FRACTIONS)
 
 
 def stratified_group_k_fold(cohort: pd.DataFrame, seed: int) -> np.ndarray:

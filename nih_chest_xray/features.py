@@ -1,0 +1,78 @@
+"""Features: the schema of an example, with a doc for each column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from nih_chest_xray import image, labels
+from nih_chest_xray.augmentation import BUILT_IN, NO_AUGMENTATION
+from nih_chest_xray.cohort import CLASSES
+from nih_chest_xray.config import NihChestXrayConfig
+
+_LABEL_DOCS = {
+    "nodule": "Nodule if the text-mined findings name it; No Finding if there are none.",
+    "nodule_expert": "In validation and test what radiologists say; in train, as text_mined_label.",
+    "findings": f"1 for each text-mined finding of the image, in the order {', '.join(labels.FINDINGS)}.",
+}
+
+
+def make_features(config: NihChestXrayConfig) -> tfds.features.FeaturesDict:
+    """Returns the features of a config's examples."""
+    size = config.image_size or image.SOURCE_SIZE
+    features = {
+        "image": tfds.features.Image(
+            shape=(size, size, 1),
+            dtype=np.uint8,
+            encoding_format=config.image_format,
+            doc="The radiograph, grey; the whole of the NIH's 1024 x 1024 image.",
+        ),
+        "label": _label(config),
+        "image_name": tfds.features.Text(doc="The NIH's file name; an augmented copy's is <stem>_aug<k>.png."),
+        "findings": tfds.features.Sequence(
+            _classes(labels.FINDINGS, "A text-mined finding."),
+            doc="All text-mined findings, in alphabetical order; empty for No Finding.",
+        ),
+        "bboxes": tfds.features.Sequence(
+            {
+                "bbox": tfds.features.BBoxFeature(doc="ymin, xmin, ymax, xmax, in shares of height and width."),
+                "finding": _classes(labels.FINDINGS, "What the box holds."),
+            },
+            doc="Radiologists' boxes, moved with an augmented image. Only 880 images of the release have any.",
+        ),
+        "augmentation": _classes(
+            dict.fromkeys((NO_AUGMENTATION, *BUILT_IN, *config.augmentations)),
+            "How the image differs from the NIH's; none if it does not.",
+        ),
+        "patient_id": _number("The NIH's number of the patient."),
+        "follow_up": _number("The NIH's number of the patient's study, from 0."),
+        "patient_age": _number(f"Years, at the time of the study; {labels.UNKNOWN_AGE} if unknown."),
+        "patient_sex": _classes(labels.SEXES, "Sex in the patient's record."),
+        "view_position": _classes(labels.VIEWS, "PA, from back to front, or AP, from front to back."),
+        "original_size": tfds.features.Tensor(
+            shape=(2,), dtype=np.int32, doc="Width and height in pixels before the NIH's resize to 1024."
+        ),
+        "pixel_spacing": tfds.features.Tensor(
+            shape=(2,), dtype=np.float32, doc="Width and height in mm of a pixel before the NIH's resize."
+        ),
+    }
+    if config.task == "nodule_expert":
+        features["text_mined_label"] = _classes(CLASSES[config.task], "Whether the findings name Nodule or Mass.")
+    return tfds.features.FeaturesDict(features)
+
+
+def _label(config: NihChestXrayConfig) -> tfds.features.FeatureConnector:
+    doc = _LABEL_DOCS[config.task]
+    if config.task == "findings":
+        return tfds.features.Tensor(shape=(len(labels.FINDINGS),), dtype=np.uint8, doc=doc)
+    return _classes(CLASSES[config.task], doc)
+
+
+def _classes(names: Iterable[str], doc: str) -> tfds.features.ClassLabel:
+    return tfds.features.ClassLabel(names=list(names), doc=doc)
+
+
+def _number(doc: str) -> tfds.features.Scalar:
+    return tfds.features.Scalar(dtype=np.int32, doc=doc)

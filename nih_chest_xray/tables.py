@@ -1,0 +1,131 @@
+"""Tables: CSV files read row by row, with errors that name file, row and what was expected."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+class TableError(ValueError):
+    """A table that cannot be used. The message names file and row, and says what was expected."""
+
+
+def read_table(content: bytes, file: str, columns: Mapping[str, str], official_header: str) -> pd.DataFrame:
+    """Reads a CSV file and finds its columns by their header.
+
+    Args:
+      content: The file's bytes: CSV in UTF-8 with a header.
+      file: The file's name or path, for messages.
+      columns: Maps header cells, in lower case and without brackets, underscores and spaces, to our own names. Several
+        cells may have the same name: one of them has to be there. Other columns are left out.
+      official_header: The header as the file's author writes it, for messages.
+
+    Returns:
+      The cells as strings, under our own names. The index is the row's number in the file, counted as a text editor
+      counts lines: the header is row 1.
+
+    Raises:
+      TableError: The bytes are no such table.
+    """
+    content = content.removeprefix(codecs.BOM_UTF8).strip()
+    if not content:
+        raise TableError(f"{file} is empty. Download it again.")
+    if content[:1] == b"<":
+        raise TableError(
+            f"{file} is a web page, not a table: it begins with {content[:40]!r}. The site refused the download; open"
+            " its page in a browser, save the file from there and put it in this place."
+        )
+    try:
+        reader = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
+        names = _columns(next(reader), file, columns, official_header)
+        width = len(names)
+        rows, numbers = [], []
+        for cells in reader:
+            if len(cells) != width:
+                # Some copies end each row with a comma, and the header with or without one: an empty cell more.
+                if not any(cells):
+                    continue
+                if len(cells) < width or any(cells[width:]):
+                    raise TableError(
+                        f"{file}, row {reader.line_num}: {len(cells)} cells; expected {width}, as in the header."
+                    )
+            rows.append(cells[:width])
+            numbers.append(reader.line_num)
+    except UnicodeDecodeError as error:
+        row = content[: error.start].count(b"\n") + 1
+        raise TableError(f"{file}, row {row}: not text in UTF-8 ({error.reason}). Download it again.") from error
+    except csv.Error as error:
+        raise TableError(f"{file}, row {reader.line_num}: not CSV ({error}). Download it again.") from error
+    if not rows:
+        raise TableError(f"{file} has a header but no rows. Download it again.")
+    return pd.DataFrame(rows, columns=names, index=numbers, dtype=object)[list(dict.fromkeys(columns.values()))]
+
+
+def _columns(header: list[str], file: str, columns: Mapping[str, str], official_header: str) -> list[str]:
+    """Returns our own name for each cell of the header, without the empty cells at its end."""
+    while header and not header[-1].strip():
+        header.pop()
+    names = [columns.get(_plain(cell), f"unused {i}") for i, cell in enumerate(header)]
+    for name in dict.fromkeys(columns.values()):
+        if names.count(name) != 1:
+            raise TableError(
+                f"{file} has {names.count(name)} columns for {name}; expected one. The official header, with"
+                f" commas between the cells, is {official_header!r}; the header here is {','.join(header)[:200]!r}."
+            )
+    return names
+
+
+def _plain(cell: str) -> str:
+    return cell.lower().translate(str.maketrans("", "", "[]_ ")).strip()
+
+
+def require(table: pd.DataFrame, file: str, column: str, good: pd.Series | np.ndarray, expected: str) -> None:
+    """Raises an error that names the first row in which `good` is false.
+
+    Args:
+      table: As `read_table` returns it, with a column `image_name`.
+      file: For the message.
+      column: The column in which the mistake is.
+      good: (rows,) bool.
+      expected: For the message.
+
+    Raises:
+      TableError: A row is not good.
+    """
+    if not (good := good.astype(bool)).all():
+        row = table.loc[~good].iloc[0]
+        others = int((~good).sum()) - 1
+        raise TableError(
+            f"{file}, row {row.name}: {column} is {str(row[column])[:80]!r} (image {row['image_name'][:80]!r});"
+            f" expected {expected}." + (f" There are {others} more such rows." if others else "")
+        )
+
+
+def parse_column(table: pd.DataFrame, file: str, column: str, parse: Callable[[str], Any], expected: str) -> np.ndarray:
+    """Parses a column. Each different cell is looked at once, since most columns repeat a few.
+
+    Args:
+      table: As `read_table` returns it.
+      file: For the message.
+      column: Which column.
+      parse: Takes a cell without blanks around it; returns its value, or None for a mistake.
+      expected: For the message.
+
+    Returns:
+      (rows,) object: the values.
+
+    Raises:
+      TableError: A cell is a mistake.
+    """
+    codes, cells = pd.factorize(table[column])
+    values = np.empty(len(cells), object)
+    for i, cell in enumerate(cells):
+        values[i] = parse(cell.strip())
+    require(table, file, column, np.array([value is not None for value in values])[codes], expected)
+    return values[codes]
