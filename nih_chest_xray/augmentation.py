@@ -41,7 +41,7 @@ class Augmentation:
     Attributes:
       name: What configs and the `augmentation` feature call it.
       apply: Takes an image (height, width) uint8, a draw in [0, 1) and the config; returns an image of that shape and
-        type, and leaves its argument as it is.
+        type.
       once: Whether all copies of an image made by it are the same, so that an image gets at most one.
       affine: Takes a draw and the config; returns the map (2, 3) from a pixel (x, y) of the image to one of the result,
         as `cv2.warpAffine` takes it. None for an augmentation that leaves everything in its place.
@@ -154,7 +154,8 @@ def augment(image: np.ndarray, name: str, draw: float, config: NihChestXrayConfi
     Raises:
       ValueError: The augmentation gives another shape or type.
     """
-    result = get_augmentation(name).apply(image, draw, config)
+    # A copy, since an augmentation that changes its argument would change the image for the copies after it.
+    result = get_augmentation(name).apply(image.copy(), draw, config)
     if not isinstance(result, np.ndarray) or result.shape != image.shape or result.dtype != image.dtype:
         raise ValueError(
             f"augmentation {name!r} returned {getattr(result, 'shape', type(result))} {getattr(result, 'dtype', '')};"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -60,6 +61,8 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         Raises:
           ValueError: A field has a value that cannot be built. The message names it and says what was expected.
         """
+        good = isinstance(self.name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name)
+        self._check("name", bool(good), "letters, digits, '_', '.' and '-' (it is a folder's name), the first no sign")
         self.views = self._names("views", labels.VIEWS)
         # The registry's own error tells how to add an augmentation.
         for name in self._names("augmentations", None):

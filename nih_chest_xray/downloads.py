@@ -78,6 +78,14 @@ def complete_images(found: Release, wanted: Set[str], known: Mapping[str, KnownF
     if wanted <= found.image_names():
         return found
     urls = {name: known[name].url for name in ARCHIVES if name not in found.archives}
+    if urls:
+        size = sum(known[name].size for name in urls) / 1e9
+        # Not a warning or a log line: whoever has a part of the images should see it before the download begins.
+        print(
+            f"{len(wanted - found.image_names()):,} of the {len(wanted):,} images that this config needs are not in"
+            f" {found.place}: downloading {len(urls)} archives ({size:.1f} GB).",
+            flush=True,
+        )
     try:
         paths = fetch(urls) if urls else {}
     except Exception as error:  # As above.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import platform
 import warnings
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from nih_chest_xray.cohort import SUBSETS
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
 from nih_chest_xray.features import make_features
 from nih_chest_xray.plan import make_plan
+from nih_chest_xray.writer import DeterministicWriter
 
 HOMEPAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 
@@ -65,10 +67,37 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             metadata=tfds.core.MetadataDict(),
         )
 
+    def download_and_prepare(
+        self, *, download_config: tfds.download.DownloadConfig | None = None, **kwargs: Any
+    ) -> None:
+        """Builds the dataset; see TFDS's documentation of this method.
+
+        Raises:
+          ValueError: A dataset of this name is there, but was built with other choices. TFDS alone would return it.
+        """
+        mode = (download_config or tfds.download.DownloadConfig()).download_mode
+        if self.data_path.exists() and mode == tfds.download.GenerateMode.REUSE_DATASET_IF_EXISTS:
+            self._refuse_other_choices()
+        super().download_and_prepare(download_config=download_config, **kwargs)
+
+    def _refuse_other_choices(self) -> None:
+        there = (self.info.metadata or {}).get("config", {})
+        asked = json.loads(json.dumps(self.builder_config.choices))
+        other = [f"{field}={there[field]!r}" for field in asked if field in there and there[field] != asked[field]]
+        if other:
+            raise ValueError(
+                f"{self.data_dir} was built with {', '.join(other)}, which is not what this config"
+                f" {self.builder_config.name!r} says. Give the config another name, or replace the dataset with"
+                " `tfds build --overwrite`."
+            )
+
+    def _example_writer(self) -> DeterministicWriter:
+        return DeterministicWriter(self.info.file_format)
+
     def _download_and_prepare(
         self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig
     ) -> None:
-        self._manual_dir_is_given = download_config.manual_dir is not None
+        self._manual_dir = download_config.manual_dir
         self._manifest, self._written, self._origin = None, set(), {}
         super()._download_and_prepare(dl_manager, download_config)
         if self._manifest is not None:
@@ -104,7 +133,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         }
         return {
             subset: self._generate_examples(found, self._manifest[self._manifest["subset"] == subset])
-            for subset in self._subsets_with_images(found.place)
+            for subset in self._subsets_with_images(found.place, len(plan.cohort) - len(present))
         }
 
     def _generate_examples(self, found: release.Release, planned: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -127,28 +156,35 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             return phantom.Phantom(config.phantom_patients).as_release()
         try:
             folder = epath.Path(dl_manager.manual_dir)
-        except AssertionError as error:  # TFDS's way to say that the folder does not exist or is empty.
-            if self._manual_dir_is_given:
-                raise release.ReleaseError(str(error)) from None
+        except (AssertionError, NotADirectoryError):  # TFDS asserts that the folder exists and is not empty.
+            if self._manual_dir:
+                raise release.ReleaseError(
+                    f"The manual_dir {self._manual_dir} is not there, is empty or is no folder. What it may hold:\n"
+                    f"{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+                ) from None
             return release.Release(place="the manual_dir (none was given)")
         found = release.find_release(folder, known, config.allow_missing_images)
-        if self._manual_dir_is_given and not found.tables and not found.sources:
+        if self._manual_dir and not found.tables and not found.sources:
             raise release.ReleaseError(
                 f"Nothing of the NIH's release is in the manual_dir {folder} or the folders in it: no label file, no"
                 f" archive, no image. What it may hold:\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
             )
         return found
 
-    def _subsets_with_images(self, place: str) -> list[str]:
-        """TFDS does not write empty splits, which only a build from a part of the images can have."""
-        subsets = [subset for subset in SUBSETS if (self._manifest["subset"] == subset).any()]
-        if not subsets:
+    def _subsets_with_images(self, place: str, missing: int) -> list[str]:
+        """TFDS does not write empty subsets, which only a build from a part of the images can have."""
+        counts = manifest.summarise(self._manifest, self.builder_config)["counts"]
+        if self._manifest.empty:
             raise release.ReleaseError(
                 f"{place} holds none of the images that config {self.builder_config.name!r} needs."
             )
-        if len(subsets) < len(SUBSETS):
-            warnings.warn(f"{place} holds no image of {' or '.join({*SUBSETS} - {*subsets})}.", stacklevel=2)
-        return subsets
+        if missing:
+            warnings.warn(
+                f"{missing:,} of the {missing + self._manifest['source_name'].nunique():,} images of config"
+                f" {self.builder_config.name!r} are not in {place}. Without them there are: {json.dumps(counts)}.",
+                stacklevel=2,
+            )
+        return [subset for subset in SUBSETS if (self._manifest["subset"] == subset).any()]
 
 
 def _download(dl_manager: tfds.download.DownloadManager, urls: dict[str, str]) -> dict[str, epath.Path]:

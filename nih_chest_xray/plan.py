@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,15 @@ from nih_chest_xray.cohort import make_cohort
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.expert_labels import read_expert_labels, require_known_images
 from nih_chest_xray.labels import UNKNOWN_AGE, read_labels
-from nih_chest_xray.release import BOX_FILE, EXPERT_FILES, OFFICIAL_LISTS, KnownFile, Release, read_official_lists
+from nih_chest_xray.release import (
+    BOX_FILE,
+    EXPERT_FILES,
+    LABEL_FILES,
+    OFFICIAL_LISTS,
+    KnownFile,
+    Release,
+    read_official_lists,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +61,12 @@ def make_plan(found: Release, config: NihChestXrayConfig, known: Mapping[str, Kn
         return content, found.tables[name].place
 
     labels = read_labels(*read(found.label_file))
+    if not config.phantom_patients and not digests[found.label_file]["official"]:
+        warnings.warn(
+            f"{found.tables[found.label_file].place} has {len(labels):,} rows and is not byte for byte the NIH's"
+            f" {LABEL_FILES[0]}, which has 112,120. Which images are kept, and in which subset, follows from it.",
+            stacklevel=2,
+        )
     boxes = read_boxes(*read(BOX_FILE)) if BOX_FILE in found.tables else {}
     official = expert = None
     if config.split == "official":

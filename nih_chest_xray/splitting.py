@@ -24,7 +24,7 @@ def balanced_group_split(
     """Splits samples into subsets so that each group is in one subset and all columns of `counts` are balanced.
 
     The objective is the sum, over subsets and columns, of the squared deviation of a subset's count from its target,
-    relative to the target. The number of groups in each subset is exact to one.
+    as a share of the column's sum. The number of groups in each subset is exact to one.
 
     The draw orders groups by SHA-256 of seed and group, and the swaps are chosen in whole numbers that float64 holds
     exactly. So the result depends on seed, groups, counts and fractions alone: not on the order of the samples, the
@@ -74,19 +74,17 @@ def _swap_until_balanced(totals: np.ndarray, subset: np.ndarray, order: np.ndarr
         members[kind_of_group[group]][subset[group]].append(group)
     number = np.array([[len(groups) for groups in kind] for kind in members])
 
-    weight = 1 / fractions**2
     square = (x * x).sum(axis=1)
     excess = number.T @ x - np.rint(np.outer(fractions, number.sum(axis=1) @ x))
     pairs = [(a, b) for a in range(len(fractions)) for b in range(a + 1, len(fractions))]
     while True:
         overlap = x @ excess.T
-        leave, enter = (square[:, None] - 2 * overlap) * weight, (square[:, None] + 2 * overlap) * weight
-        # Rounding errors stay far below the largest weight, so no swap is taken for one, and none is taken back.
-        best, swap = -weight.max(), None
+        leave, enter = square[:, None] - 2 * overlap, square[:, None] + 2 * overlap
+        best, swap = 0.0, None
         for a, b in pairs:
             there, gain_there = _candidates(number[:, a], leave[:, a] + enter[:, b])
             back, gain_back = _candidates(number[:, b], leave[:, b] + enter[:, a])
-            gain = gain_there[:, None] + gain_back - 2 * (weight[a] + weight[b]) * (x[there] @ x[back].T)
+            gain = gain_there[:, None] + gain_back - 4 * (x[there] @ x[back].T)
             if gain.size and gain.min() < best:
                 i, j = np.unravel_index(np.argmin(gain), gain.shape)
                 best, swap = gain[i, j], (a, b, there[i], back[j])
@@ -105,7 +103,7 @@ def _swap_until_balanced(totals: np.ndarray, subset: np.ndarray, order: np.ndarr
 
 def _scale(totals: np.ndarray) -> np.ndarray:
     """Returns a whole-numbered factor a column that makes column sums equal, and products of two such sums exact."""
-    bits = (52 - int(np.ceil(np.log2(totals.shape[1])))) // 2
+    bits = (50 - int(np.ceil(np.log2(totals.shape[1])))) // 2
     return np.rint(2.0**bits / totals.sum(axis=0))
 
 

@@ -1,6 +1,6 @@
 """Prints the README's tables of examples by config, subset and class on the NIH's tables.
 
-    python tests/print_counts.py DIR
+python tests/print_counts.py DIR
 """
 
 import sys

@@ -40,6 +40,11 @@ def test_a_draw_depends_on_seed_image_and_copy_alone():
     assert draw_augmentations(NAMES, 5, "00000001_001.png", 1) != alone
 
 
+def test_seeds_draw_other_augmentations():
+    names = [[draw_augmentations(NAMES, seed, f"{i:08d}_000.png", 1)[0][0] for i in range(64)] for seed in (0, 1)]
+    assert names[0] != names[1]
+
+
 def test_names_and_numbers_are_drawn_evenly():
     drawn = [draw_augmentations(NAMES, 0, f"{image:08d}_000.png", 1)[0] for image in range(4000)]
     rotations = [draw for name, draw in drawn if name == "rotation"]
@@ -87,6 +92,16 @@ def test_a_users_augmentation_is_drawn_and_applied(registry, spot, make_config):
     (name, draw), _ = draw_augmentations(config.augmentations, 0, "00000001_000.png", 2)
     assert name == "darker"
     assert augment(spot, name, draw, config).max() == int(255 * draw)
+
+
+def test_an_augmentation_that_works_in_place_leaves_its_source_as_it_is(registry, spot, make_config):
+    @register_augmentation("in_place")
+    def in_place(image, draw, config):
+        image[:] = 0
+        return image
+
+    assert augment(spot, "in_place", 0.5, make_config()).max() == 0
+    assert spot.max() == 255
 
 
 def test_a_name_can_be_registered_once(registry):

@@ -32,6 +32,9 @@ def test_named_configs_differ_as_the_readme_says():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"name": "a/b"}, "name='a/b'; expected letters, digits"),
+        ({"name": ".."}, "name='..'"),
+        ({"name": ""}, "name=''"),
         ({"task": "hernia"}, "task='hernia'; expected 'nodule' or 'findings'"),
         ({"views": ["LATERAL"]}, r"views=\['LATERAL'\]; expected a list of different names from PA, AP"),
         ({"views": []}, "views="),
@@ -60,7 +63,7 @@ def test_named_configs_differ_as_the_readme_says():
 )
 def test_a_bad_value_is_refused_by_name_with_what_was_expected(fields, message):
     with pytest.raises(ValueError, match=message):
-        NihChestXrayConfig(name="bad", **fields)
+        NihChestXrayConfig(**{"name": "bad"} | fields)
 
 
 def test_official_split_does_not_look_at_the_test_fraction():

@@ -3,7 +3,9 @@
 import collections
 import contextlib
 import csv
+import hashlib
 import json
+import os
 import subprocess
 import sys
 
@@ -115,7 +117,7 @@ class TestNoduleExpert(NamedConfig):
 
 class TestSample(NamedConfig):
     BUILDER_CONFIG_NAMES_TO_TEST = ("sample",)
-    SPLITS = {"train": 100, "validation": 24, "test": 23}  # As pinned in checksums/splits.tsv.
+    SPLITS = {"train": 101, "validation": 24, "test": 22}  # As pinned in checksums/splits.tsv.
     __test__ = True
 
 
@@ -177,6 +179,20 @@ def test_only_training_nodules_have_copies_and_the_copies_differ(built):
             assert not any((a == b).all() for a, b in zip(images, [*images[1:], images[0]], strict=True))
 
 
+def test_boxes_of_a_copy_are_moved_with_it(built):
+    stored = examples(built, "train")
+    flipped = built.info.features["augmentation"].str2int("horizontal_flip")
+    copies = {name: example for name, example in stored.items() if example["augmentation"] == flipped}
+    assert copies
+    for name, copy in copies.items():
+        source = stored[f"{name[:12]}.png"]
+        assert len(source["bboxes"]["bbox"]) > 0
+        mirrored = source["bboxes"]["bbox"][:, [0, 3, 2, 1]]
+        mirrored[:, [1, 3]] = 1 - mirrored[:, [1, 3]]
+        np.testing.assert_allclose(copy["bboxes"]["bbox"], mirrored, atol=1e-6)
+        np.testing.assert_array_equal(copy["bboxes"]["finding"], source["bboxes"]["finding"])
+
+
 def test_image_size_null_stores_the_bytes_of_the_file(phantom_dir, phantom, tmp_path, make_config):
     builder = build(make_config(image_size=None), phantom_dir, tmp_path)
     stored = {k: v for subset in SUBSETS for k, v in examples(builder, subset, decoders=SKIP_DECODING).items()}
@@ -233,6 +249,19 @@ def test_a_build_from_a_part_keeps_each_images_subset(part_dir, phantom_dir, tmp
     assert metadata(builder) == [row for row in whole if row[0] in present]
     assert builder.info.metadata["missing_images"] == len(whole) - len(metadata(builder)) > 0
     assert downloads == []
+
+
+def test_a_build_from_a_part_says_what_is_missing_and_what_there_is(part_dir, tmp_path, make_config):
+    with pytest.warns(UserWarning, match=r"of the \d+ images .* are not in .*Without them there are: ") as warned:
+        builder = build(make_config(image_size=16, allow_missing_images=True), part_dir, tmp_path)
+    counts = json.dumps(builder.info.metadata["counts"])
+    assert any(counts in str(warning.message) for warning in warned)
+
+
+def test_a_label_file_that_is_not_the_nihs_is_said_to_decide_all(phantom_dir, phantom_labels, tmp_path, make_config):
+    message = f"{LABEL_FILES[0]} has {len(phantom_labels)} rows and is not byte for byte the NIH's"
+    with pytest.warns(UserWarning, match=message):
+        build(make_config(image_size=16), phantom_dir, tmp_path)
 
 
 def test_missing_images_without_a_network_tell_how_many_and_both_ways_out(
@@ -297,6 +326,10 @@ def unrelated(folder, phantom):
     (folder / "holiday.jpg").write_bytes(b"\xff\xd8")
 
 
+def no_folder(folder, phantom):
+    folder.write_text("a file")
+
+
 def few_patients(folder, phantom):
     folder.mkdir()
     write_tables(folder, phantom)
@@ -313,7 +346,8 @@ def broken_image(folder, phantom):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda folder, phantom: None, ReleaseError, "does not exist or is empty"),
+        (lambda folder, phantom: None, ReleaseError, "is not there, is empty or is no folder"),
+        (no_folder, ReleaseError, "is not there, is empty or is no folder"),
         (unrelated, ReleaseError, "Nothing of the NIH's release is in the manual_dir"),
         (web_page, TableError, "Data_Entry_2017_v2020.csv is a web page"),
         (cut_archive, ReleaseError, "images_001.tar.gz is cut or corrupt"),
@@ -347,6 +381,32 @@ def test_a_second_build_reuses_the_first_and_an_overwrite_replaces_it(phantom_di
     replaced = build(make_config(image_size=16, seed=1), phantom_dir, tmp_path, download_mode=mode)
     assert metadata(replaced) != metadata(first) or replaced.info.metadata["config"]["seed"] == 1
     assert json.loads((replaced.data_path / "metadata.json").read_text())["config"]["seed"] == 1
+
+
+def test_another_config_of_the_same_name_is_refused(phantom_dir, tmp_path, make_config):
+    """TFDS would return the dataset that is there, as if it were what was asked for."""
+    first = build(make_config(image_size=16), phantom_dir, tmp_path)
+    with pytest.raises(ValueError, match=r"was built with image_size=16, seed=0, which is not .* --overwrite"):
+        build(make_config(image_size=32, seed=1), phantom_dir, tmp_path)
+    assert json.loads((first.data_path / "metadata.json").read_text())["config"]["seed"] == 0
+
+
+def test_records_have_the_same_bytes_in_every_process(tmp_path):
+    code = """
+import nih_chest_xray, sys
+config = nih_chest_xray.NihChestXrayConfig(
+    name="p", phantom_patients=20, image_size=16, validation_fraction=0.2, test_fraction=0.2, augmented_copies=1
+)
+nih_chest_xray.Builder(config=config, data_dir=sys.argv[1]).download_and_prepare()
+"""
+    digests = []
+    for seed in ("1", "2"):
+        command = [sys.executable, "-c", code, str(tmp_path / seed)]
+        subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONHASHSEED": seed})
+        files = sorted((tmp_path / seed).glob("**/*.tfrecord*"))
+        digests.append([hashlib.sha256(path.read_bytes()).hexdigest() for path in files])
+    assert len(digests[0]) == 3
+    assert digests[0] == digests[1]
 
 
 def test_a_capped_build_lists_just_what_was_written(phantom_dir, tmp_path, make_config):
