@@ -109,9 +109,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[str, dict]]]:
         config: NihChestXrayConfig = self.builder_config
-        known = {
-            info.filename: release.KnownFile(url, int(info.size), info.checksum) for url, info in self.url_infos.items()
-        }
+        known = release.known_files()
         fetch = functools.partial(_download, dl_manager)
         found = self._find_release(dl_manager, known)
         found = downloads.complete_tables(found, config, known, fetch)

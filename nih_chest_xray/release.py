@@ -46,6 +46,13 @@ class KnownFile:
     sha256: str
 
 
+def known_files() -> dict[str, KnownFile]:
+    """Returns the official files by name: checksums.tsv, which TFDS reads too."""
+    lines = epath.Path(__file__).with_name("checksums.tsv").read_text().splitlines()
+    rows = (line.split("\t") for line in lines)
+    return {name: KnownFile(url, int(size), sha256) for url, size, sha256, name in rows}
+
+
 @dataclasses.dataclass(frozen=True)
 class Table:
     """One of the release's small files.

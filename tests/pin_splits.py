@@ -24,10 +24,10 @@ def pinned_lines(config: NihChestXrayConfig, folder: epath.PathLike | None) -> l
     if config.phantom_patients:
         found = Phantom(config.phantom_patients).as_release()
     else:
-        found = release.find_release(epath.Path(folder), known={}, allow_repacked=True)
+        found = release.find_release(epath.Path(folder), release.known_files(), allow_repacked=True)
     if config.split == "expert" and not {*release.EXPERT_FILES.values()} <= {*found.tables}:
         return []
-    plan = make_plan(found, config, known={})
+    plan = make_plan(found, config, release.known_files())
     digests = split_digests(make_manifest(plan.cohort, config, plan.boxes))
     return [f"{config.name}\t{subset}\t{number}\t{digest}" for subset, (number, digest) in digests.items()]
 

@@ -14,11 +14,12 @@ from nih_chest_xray.manifest import make_manifest, summarise
 from nih_chest_xray.plan import make_plan
 
 if __name__ == "__main__":
-    found = release.find_release(epath.Path(sys.argv[1]), known={}, allow_repacked=True)
+    known = release.known_files()
+    found = release.find_release(epath.Path(sys.argv[1]), known, allow_repacked=True)
     for config in NAMED_CONFIGS:
         if config.phantom_patients or config.split == "expert":
             continue
-        plan = make_plan(found, config, known={})
+        plan = make_plan(found, config, known)
         summary = summarise(make_manifest(plan.cohort, config, plan.boxes), config)
         print(f"\n| {config.name} | {' | '.join(SUBSETS)} |\n| --- | --- | --- | --- |")
         rows = {name: [summary["counts"][subset][name] for subset in SUBSETS] for name in summary["counts"]["train"]}

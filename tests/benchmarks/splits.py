@@ -57,7 +57,7 @@ def deviations(cohort: pd.DataFrame, subset: np.ndarray) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    found = release.find_release(epath.Path(sys.argv[1]), known={}, allow_repacked=True)
+    found = release.find_release(epath.Path(sys.argv[1]), release.known_files(), allow_repacked=True)
     table = found.tables[found.label_file]
     start = time.perf_counter()
     parsed = labels.read_labels(table.read(), table.place)
