@@ -136,6 +136,9 @@ class TarGz:
                     # The tar ends before the file does; gzip compares its CRC only at the end of the file.
                     while unzipped.read(_CHUNK):
                         pass
+                    # A tar ends with blocks of zeros; tarfile takes one that was cut before it was zipped as it is.
+                    if unzipped.tell() < archive.offset + tarfile.BLOCKSIZE:
+                        raise tarfile.ReadError("the tar in it ends too early")
         except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ReleaseError(_corrupt(self._path, error)) from error
 

@@ -223,6 +223,19 @@ def test_damaged_tar_gz_is_refused_by_name_when_it_is_opened(tmp_path, damage):
     assert str(caught.value).startswith(str(path))
 
 
+MEMBER = 512 + 5120  # A header, and 5,000 bytes filled up to whole blocks of 512.
+
+
+@pytest.mark.parametrize("left", [200, MEMBER, MEMBER + 300, MEMBER + 512, 2 * MEMBER - 700, 5 * MEMBER])
+def test_a_tar_that_was_cut_before_it_was_zipped_is_refused(tmp_path, left):
+    """Its gzip is whole, with a right CRC; cut in a header, in an image, or between two."""
+    path = tmp_path / "images_001.tar.gz"
+    write_tar_gz(path, IMAGES.items())
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:left]))
+    with pytest.raises(ReleaseError, match="images_001.tar.gz is cut or corrupt"):
+        TarGz(epath.Path(path))
+
+
 @pytest.mark.parametrize("place", range(0, 24_000, 3001))
 def test_no_damage_to_the_bytes_of_a_tar_gz_goes_unnoticed(tmp_path, place):
     path = tmp_path / "images_007.tar.gz"
