@@ -20,6 +20,7 @@ from nih_chest_xray.release import (
     Table,
 )
 from nih_chest_xray.sources import ReleaseError, TarGz
+from nih_chest_xray.tables import strip
 
 EXPERT_PAGE = "https://cloud.google.com/healthcare-api/docs/resources/public-datasets/nih-chest"
 
@@ -36,7 +37,10 @@ def complete_tables(
 
     Raises:
       ReleaseError: A table is neither there nor to be had.
+      TableError: A table that is there is empty or a web page. That is said before anything is downloaded.
     """
+    for table in found.tables.values():
+        strip(table.read(), table.place)
     if config.split == "expert" and (absent := [name for name in EXPERT_FILES.values() if name not in found.tables]):
         raise ReleaseError(
             f"{' and '.join(absent)}: not found in {found.place}. The radiologists' labels are had by hand: fill in the"

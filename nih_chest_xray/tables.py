@@ -33,14 +33,7 @@ def read_table(content: bytes, file: str, columns: Mapping[str, str], official_h
     Raises:
       TableError: The bytes are no such table.
     """
-    content = content.removeprefix(codecs.BOM_UTF8).strip()
-    if not content:
-        raise TableError(f"{file} is empty. Download it again.")
-    if content[:1] == b"<":
-        raise TableError(
-            f"{file} is a web page, not a table: it begins with {content[:40]!r}. The site refused the download; open"
-            " its page in a browser, save the file from there and put it in this place."
-        )
+    content = strip(content, file)
     try:
         reader = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
         names = _columns(next(reader), file, columns, official_header)
@@ -65,6 +58,23 @@ def read_table(content: bytes, file: str, columns: Mapping[str, str], official_h
     if not rows:
         raise TableError(f"{file} has a header but no rows. Download it again.")
     return pd.DataFrame(rows, columns=names, index=numbers, dtype=object)[list(dict.fromkeys(columns.values()))]
+
+
+def strip(content: bytes, file: str) -> bytes:
+    """Returns a file's bytes without a byte order mark and blanks around them.
+
+    Raises:
+      TableError: The file is empty, or a web page in place of a download.
+    """
+    content = content.removeprefix(codecs.BOM_UTF8).strip()
+    if not content:
+        raise TableError(f"{file} is empty. Download it again.")
+    if content[:1] == b"<":
+        raise TableError(
+            f"{file} is a web page, not a table: it begins with {content[:40]!r}. The site refused the download; open"
+            " its page in a browser, save the file from there and put it in this place."
+        )
+    return content
 
 
 def _columns(header: list[str], file: str, columns: Mapping[str, str], official_header: str) -> list[str]:

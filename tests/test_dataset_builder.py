@@ -317,7 +317,6 @@ def cut_archive(folder, phantom):
 
 def web_page(folder, phantom):
     folder.mkdir()
-    write_tables(folder, phantom)
     (folder / LABEL_FILES[0]).write_text("<!DOCTYPE html><html><body>Please sign in</body></html>")
 
 
