@@ -61,7 +61,7 @@ def make_cohort(
         rest = config.validation_fraction + config.test_fraction
         fractions = (1 - rest, config.validation_fraction, config.test_fraction)
         cohort = cohort.assign(subset=balanced_subsets(cohort, config, SUBSETS, fractions))
-    _require_both_kinds(cohort)
+    _require_both_kinds(cohort, config)
     return cohort
 
 
@@ -156,14 +156,17 @@ def _expert_subsets(
     return both.drop(columns="nodule_or_mass").sort_values("image_name", ignore_index=True)
 
 
-def _require_both_kinds(cohort: pd.DataFrame) -> None:
+def _require_both_kinds(cohort: pd.DataFrame, config: NihChestXrayConfig) -> None:
     """A subset without a nodule, or with nothing else, cannot train or measure anything, so it is refused here."""
     for subset in SUBSETS:
         rows = cohort[cohort["subset"] == subset]
         for positive, kind in ((True, "with a nodule"), (False, "without a nodule")):
             if not (rows["positive"] == positive).any():
+                advice = "Use a larger table, larger fractions or another seed."
+                if config.split == "expert":
+                    advice = "Look into the radiologists' files: they decide these subsets."
                 patients = cohort.loc[cohort["positive"] == positive, "patient_id"].nunique()
                 raise CohortError(
                     f"the {subset} subset would have no image {kind}: of the {cohort['patient_id'].nunique()} patients"
-                    f" in the cohort, {patients} have one. Use a larger table, larger fractions or another seed."
+                    f" in the cohort, {patients} have one. {advice}"
                 )

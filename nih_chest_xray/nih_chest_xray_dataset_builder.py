@@ -33,8 +33,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     RELEASE_NOTES = {"1.0.0": "First release: configs nodule, nodule_augmented, findings, sample and nodule_expert."}
     BUILDER_CONFIGS = NAMED_CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
-    Nothing has to be put here: what is missing is downloaded (12 archives, 45 GB). If you have the images already, or
-    want to fetch them with your browser from {HOMEPAGE}, name their folder as the
+    No manual_dir is needed: without one everything is downloaded (12 archives, 45 GB). If you have the images already,
+    or fetch them with your browser from {HOMEPAGE}, name their folder as the
     manual_dir. It may hold, as it is, any of these, or several of them:
 
     (a) the NIH's archives, not extracted: images_001.tar.gz to images_012.tar.gz (or images_01.tar.gz to
@@ -78,6 +78,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         mode = (download_config or tfds.download.DownloadConfig()).download_mode
         if self.data_path.exists() and mode == tfds.download.GenerateMode.REUSE_DATASET_IF_EXISTS:
             self._refuse_other_choices()
+            self._tell_what_is_reused()
         super().download_and_prepare(download_config=download_config, **kwargs)
 
     def _refuse_other_choices(self) -> None:
@@ -89,6 +90,20 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 f"{self.data_dir} was built with {', '.join(other)}, which is not what this config"
                 f" {self.builder_config.name!r} says. Give the config another name, or replace the dataset with"
                 " `tfds build --overwrite`."
+            )
+
+    def _tell_what_is_reused(self) -> None:
+        """TFDS does not look at the release again, which may be another one by now, or have more images."""
+        metadata = dict(self.info.metadata or {})
+        label_file = metadata.get("label_file")
+        official = metadata.get("tables", {}).get(label_file, {}).get("official", True)
+        missing = metadata.get("missing_images", 0)
+        if missing or not (official or self.builder_config.phantom_patients):
+            warnings.warn(
+                f"{self.data_dir} is there and is reused as it is, whatever the manual_dir holds now: it was built from"
+                f" {'the official' if official else 'an unofficial'} {label_file}, with {missing:,} images missing. To"
+                " build it anew, use `tfds build --overwrite`.",
+                stacklevel=3,
             )
 
     def _example_writer(self) -> DeterministicWriter:
@@ -191,14 +206,15 @@ def _download(dl_manager: tfds.download.DownloadManager, urls: dict[str, str]) -
     TFDS asks a server that it cannot reach for over three minutes before it gives up, without a word. Where one quick
     try finds no network, that is cut short.
     """
-    retries = downloader.MAX_RETRIES
     try:
+        requests.get(next(iter(urls.values())), stream=True, timeout=20).close()
+    except requests.ConnectionError:
+        retries, downloader.MAX_RETRIES = downloader.MAX_RETRIES, 0
         try:
-            requests.get(next(iter(urls.values())), stream=True, timeout=20).close()
-        except requests.ConnectionError:
-            downloader.MAX_RETRIES = 0
-        except requests.RequestException:
-            pass  # There is a network; what the server says is for TFDS to handle.
-        return dl_manager.download(urls)
-    finally:
-        downloader.MAX_RETRIES = retries
+            # One after the other: a download that another one's failure left behind would go on trying.
+            return {name: dl_manager.download(url) for name, url in urls.items()}
+        finally:
+            downloader.MAX_RETRIES = retries
+    except requests.RequestException:
+        pass  # There is a network; what the server says is for TFDS to handle.
+    return dl_manager.download(urls)
