@@ -1,4 +1,4 @@
-"""Prints the README's tables of examples by config, subset and class on the NIH's tables.
+"""Prints the README's figures of the NIH's tables: examples by config, subset and class; patients; boxes.
 
 python tests/print_counts.py DIR
 """
@@ -7,7 +7,8 @@ import sys
 
 from etils import epath
 
-from nih_chest_xray import release
+from nih_chest_xray import labels, release
+from nih_chest_xray.boxes import read_boxes
 from nih_chest_xray.cohort import SUBSETS
 from nih_chest_xray.config import NAMED_CONFIGS
 from nih_chest_xray.manifest import make_manifest, summarise
@@ -26,3 +27,14 @@ if __name__ == "__main__":
         rows |= {key: list(summary[key].values()) for key in ("examples", "patients")}
         for name, numbers in rows.items():
             print(f"| {name} | {' | '.join(f'{number:,}' for number in numbers)} |")
+
+    table, box_table = found.tables[found.label_file], found.tables[release.BOX_FILE]
+    images = labels.read_labels(table.read(), table.place)
+    with_nodule = set(images.loc[images["findings"].map(lambda findings: "Nodule" in findings), "patient_id"])
+    with_none = set(images.loc[images["findings"].str.len() == 0, "patient_id"])
+    print(
+        f"\n{len(with_nodule):,} patients have a nodule image, {len(with_nodule & with_none):,} of them a No Finding too"
+    )
+    boxes = read_boxes(box_table.read(), box_table.place)
+    findings = [box.finding for marked in boxes.values() for box in marked]
+    print(f"{len(findings)} boxes on {len(boxes)} images, {findings.count('Nodule')} of them nodules")
