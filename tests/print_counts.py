@@ -32,9 +32,8 @@ if __name__ == "__main__":
     images = labels.read_labels(table.read(), table.place)
     with_nodule = set(images.loc[images["findings"].map(lambda findings: "Nodule" in findings), "patient_id"])
     with_none = set(images.loc[images["findings"].str.len() == 0, "patient_id"])
-    print(
-        f"\n{len(with_nodule):,} patients have a nodule image, {len(with_nodule & with_none):,} of them a No Finding too"
-    )
+    both = with_nodule & with_none
+    print(f"\n{len(with_nodule):,} patients have a nodule image, {len(both):,} of them a No Finding image too")
     boxes = read_boxes(box_table.read(), box_table.place)
     findings = [box.finding for marked in boxes.values() for box in marked]
     print(f"{len(findings)} boxes on {len(boxes)} images, {findings.count('Nodule')} of them nodules")
