@@ -79,11 +79,6 @@ def register_augmentation(
     return register
 
 
-def registered_augmentations() -> tuple[str, ...]:
-    """Returns the names in the registry, the built-in ones first."""
-    return tuple(_REGISTRY)
-
-
 def get_augmentation(name: str) -> Augmentation:
     """Returns an entry of the registry.
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from nih_chest_xray.image import SOURCE_SIZE
-from nih_chest_xray.labels import FINDINGS, IMAGE_NAME
-from nih_chest_xray.tables import parse_column, read_table, require
+from nih_chest_xray.labels import FINDINGS
+from nih_chest_xray.tables import parse_column, read_table, require, require_image_names
 
 OFFICIAL_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
 
@@ -51,8 +51,7 @@ def read_boxes(content: bytes, file: str) -> dict[str, tuple[Box, ...]]:
       TableError: The file is no such list, or a box has an unknown finding, is empty or leaves the image.
     """
     table = read_table(content, file, _COLUMNS, OFFICIAL_HEADER)
-    good = table["image_name"].str.fullmatch(IMAGE_NAME)
-    require(table, file, "image_name", good, "a name such as 00000013_005.png")
+    require_image_names(table, file, once=False)
     findings = parse_column(table, file, "finding", _SPELLINGS.get, f"one of {', '.join(FINDINGS)}")
     x, y = (parse_column(table, file, name, _pixels(0), "pixels from 0 to 1024").astype(float) for name in "xy")
     width, height = (

@@ -64,10 +64,9 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         good = isinstance(self.name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name)
         self._check("name", bool(good), "letters, digits, '_', '.' and '-' (it is a folder's name), the first no sign")
         self.views = self._names("views", labels.VIEWS)
-        # The registry's own error tells how to add an augmentation.
-        for name in self._names("augmentations", None):
-            augmentation.get_augmentation(name)
-        self.augmentations = tuple(self.augmentations)
+        self.augmentations = self._names("augmentations", None)
+        for name in self.augmentations:
+            augmentation.get_augmentation(name)  # Its error tells how to add one.
         for field, choices in (("task", TASKS), ("split", SPLITS), ("image_format", IMAGE_FORMATS)):
             self._check(field, getattr(self, field) in choices, " or ".join(map(repr, choices)))
         self._check_whole("healthy_stride", 1, None)

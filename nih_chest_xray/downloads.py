@@ -22,6 +22,7 @@ from nih_chest_xray.release import (
 from nih_chest_xray.sources import ReleaseError, TarGz
 from nih_chest_xray.tables import strip
 
+RELEASE_PAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 EXPERT_PAGE = "https://cloud.google.com/healthcare-api/docs/resources/public-datasets/nih-chest"
 
 Fetch = Callable[[dict[str, str]], dict[str, epath.Path]]
@@ -58,8 +59,7 @@ def complete_tables(
         problem = f"not found in {found.place}, and the download failed ({_first_line(error)})."
         if needed or not config.allow_missing_images:
             raise ReleaseError(
-                f"{' and '.join(needed + boxes)}: {problem} Download by hand from"
-                " https://nihcc.app.box.com/v/ChestXray-NIHCC into the manual_dir."
+                f"{' and '.join(needed + boxes)}: {problem} Download by hand from {RELEASE_PAGE} into the manual_dir."
             ) from error
         warnings.warn(f"{BOX_FILE}: {problem} No image has bounding boxes.", stacklevel=2)
         return found
@@ -108,7 +108,7 @@ def _missing(found: Release, wanted: Set[str], reason: str) -> str:
     return (
         f"{len(missing):,} of the {len(wanted):,} images that this config needs are not in {found.place} ({examples})."
         f" {reason} There are two ways out: put the missing images there (the folders, zip or archives that you lack;"
-        " https://nihcc.app.box.com/v/ChestXray-NIHCC has them), or build from those that you have with a config of"
+        f" {RELEASE_PAGE} has them), or build from those that you have with a config of"
         ' your own: --config \'{"name": "my_part", "allow_missing_images": true}\'.'
     )
 

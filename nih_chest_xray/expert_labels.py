@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from nih_chest_xray.labels import IMAGE_NAME
-from nih_chest_xray.tables import TableError, parse_column, read_table, require
+from nih_chest_xray.tables import TableError, parse_column, read_table, require, require_image_names
 
 OFFICIAL_HEADER = "Image Index,…,Fracture,Pneumothorax,Airspace opacity,Nodule or mass,Set Id"
 
@@ -27,10 +26,7 @@ def read_expert_labels(contents: dict[str, tuple[bytes, str]]) -> pd.DataFrame:
     tables = []
     for subset, (content, file) in contents.items():
         table = read_table(content, file, _COLUMNS, OFFICIAL_HEADER)
-        good = table["image_name"].str.fullmatch(IMAGE_NAME)
-        require(table, file, "image_name", good, "a name such as 00000013_005.png")
-        once = ~table["image_name"].duplicated()
-        require(table, file, "image_name", once, "each image once; this one stands in an earlier row")
+        require_image_names(table, file, once=True)
         for other in tables:
             apart = ~table["image_name"].isin(other["image_name"])
             require(table, file, "image_name", apart, f"an image that is not in the {other['subset'].iloc[0]} file too")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nih_chest_xray.tables import parse_column, read_table, require
+from nih_chest_xray.tables import parse_column, read_table, require, require_image_names
 
 FINDINGS = (
     "Atelectasis",
@@ -65,7 +65,6 @@ _COLUMNS = {
     "y": "pixel_spacing_y",
     "originalimagepixelspacingy": "pixel_spacing_y",
 }
-IMAGE_NAME = r"\d{8}_\d{3}\.png"
 _AGE = re.compile(r"(?P<number>[0-9]{1,4})(\.0*)?(?P<unit>[YMWD]?)")
 _UNITS_PER_YEAR = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}
 
@@ -89,9 +88,8 @@ def read_labels(content: bytes, file: str) -> pd.DataFrame:
         counts lines: the header is row 1.
     """
     table = read_table(content, file, _COLUMNS, OFFICIAL_HEADER)
+    require_image_names(table, file, once=True)
     name = table["image_name"]
-    require(table, file, "image_name", name.str.fullmatch(IMAGE_NAME), "a name such as 00000013_005.png")
-    require(table, file, "image_name", ~name.duplicated(), "each image once; this one stands in an earlier row")
 
     def column(name: str, dtype: type, parse: Callable[[str], Any], expected: str) -> pd.Series:
         return pd.Series(parse_column(table, file, name, parse, expected), table.index, dtype)

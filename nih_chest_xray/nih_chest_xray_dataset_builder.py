@@ -23,8 +23,6 @@ from nih_chest_xray.features import make_features
 from nih_chest_xray.plan import make_plan
 from nih_chest_xray.writer import DeterministicWriter
 
-HOMEPAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
-
 
 class Builder(tfds.core.GeneratorBasedBuilder):
     """NIH ChestX-ray14 as a TFDS dataset."""
@@ -34,7 +32,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS = NAMED_CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     No manual_dir is needed: without one everything is downloaded (12 archives, 45 GB). If you have the images already,
-    or fetch them with your browser from {HOMEPAGE}, name their folder as the
+    or fetch them with your browser from {downloads.RELEASE_PAGE}, name their folder as the
     manual_dir. It may hold, as it is, any of these, or several of them:
 
     (a) the NIH's archives, not extracted: images_001.tar.gz to images_012.tar.gz (or images_01.tar.gz to
@@ -59,7 +57,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(
             features=make_features(self.builder_config),
             supervised_keys=("image", "label"),
-            homepage=HOMEPAGE,
+            homepage=downloads.RELEASE_PAGE,
             license=(
                 "The usage of the data set is unrestricted. But you should provide the link to our original download"
                 " site, acknowledge the NIH Clinical Center and provide a citation to our CVPR 2017 paper. (NIH, FAQ)"
@@ -146,7 +144,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         }
         return {
             subset: self._generate_examples(found, self._manifest[self._manifest["subset"] == subset])
-            for subset in self._subsets_with_images(found.place, len(plan.cohort) - len(present))
+            for subset in self._subsets_with_images(found.place)
         }
 
     def _generate_examples(self, found: release.Release, planned: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -184,14 +182,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             )
         return found
 
-    def _subsets_with_images(self, place: str, missing: int) -> list[str]:
+    def _subsets_with_images(self, place: str) -> list[str]:
         """TFDS does not write empty subsets, which only a build from a part of the images can have."""
-        counts = manifest.summarise(self._manifest, self.builder_config)["counts"]
         if self._manifest.empty:
             raise release.ReleaseError(
                 f"{place} holds none of the images that config {self.builder_config.name!r} needs."
             )
-        if missing:
+        if missing := self._origin["missing_images"]:
+            counts = manifest.summarise(self._manifest, self.builder_config)["counts"]
             warnings.warn(
                 f"{missing:,} of the {missing + self._manifest['source_name'].nunique():,} images of config"
                 f" {self.builder_config.name!r} are not in {place}. Without them there are: {json.dumps(counts)}.",

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nih_chest_xray.sources import IMAGE_NAME
+
 
 class TableError(ValueError):
     """A table that cannot be used. The message names file and row, and says what was expected."""
@@ -93,6 +95,24 @@ def _columns(header: list[str], file: str, columns: Mapping[str, str], official_
 
 def _plain(cell: str) -> str:
     return cell.lower().translate(str.maketrans("", "", "[]_ ")).strip()
+
+
+def require_image_names(table: pd.DataFrame, file: str, once: bool) -> None:
+    """Raises an error at the first row whose image is not named as the NIH names one, or was there before.
+
+    Args:
+      table: As `read_table` returns it, with a column `image_name`.
+      file: For the message.
+      once: Whether each image may have one row only.
+
+    Raises:
+      TableError: A row is not good.
+    """
+    name = table["image_name"]
+    require(table, file, "image_name", name.str.fullmatch(IMAGE_NAME.pattern), "a name such as 00000013_005.png")
+    if once:
+        good = ~name.duplicated()
+        require(table, file, "image_name", good, "each image once; this one stands in an earlier row")
 
 
 def require(table: pd.DataFrame, file: str, column: str, good: pd.Series | np.ndarray, expected: str) -> None:
