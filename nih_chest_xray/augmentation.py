@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from nih_chest_xray.boxes import Box, move_boxes
-from nih_chest_xray.image import SOURCE_SIZE
+from nih_chest_xray.png import SOURCE_SIZE
 
 if TYPE_CHECKING:
     from nih_chest_xray.config import NihChestXrayConfig
@@ -72,11 +72,16 @@ def register_augmentation(
     if name in _REGISTRY or name == NO_AUGMENTATION:
         raise ValueError(f"augmentation {name!r} is registered already; choose another name")
 
-    def register(function: Callable) -> Callable:
-        _REGISTRY[name] = Augmentation(name, function, once, affine)
+    def decorate(function: Callable) -> Callable:
+        register(Augmentation(name, function, once, affine))
         return function
 
-    return register
+    return decorate
+
+
+def register(augmentation: Augmentation) -> None:
+    """Puts an entry into the registry, or replaces it: in a worker, which has not run what registered it elsewhere."""
+    _REGISTRY[augmentation.name] = augmentation
 
 
 def get_augmentation(name: str) -> Augmentation:

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from nih_chest_xray.image import SOURCE_SIZE
 from nih_chest_xray.labels import FINDINGS
+from nih_chest_xray.png import SOURCE_SIZE
 from nih_chest_xray.tables import parse_column, read_table, require, require_image_names
 
 OFFICIAL_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"

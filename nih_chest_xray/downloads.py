@@ -18,8 +18,9 @@ from nih_chest_xray.release import (
     KnownFile,
     Release,
     Table,
+    official_archive,
 )
-from nih_chest_xray.sources import ReleaseError, TarGz
+from nih_chest_xray.sources import ReleaseError
 from nih_chest_xray.tables import strip
 
 RELEASE_PAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
@@ -79,14 +80,14 @@ def complete_images(found: Release, wanted: Set[str], known: Mapping[str, KnownF
     Raises:
       ReleaseError: Images are missing and the download fails, or the archives do not hold them.
     """
-    if wanted <= found.image_names():
+    if not wanted - found.held(wanted):
         return found
     urls = {name: known[name].url for name in ARCHIVES if name not in found.archives}
     if urls:
         size = sum(known[name].size for name in urls) / 1e9
         # Not a warning or a log line: whoever has a part of the images should see it before the download begins.
         print(
-            f"{len(wanted - found.image_names()):,} of the {len(wanted):,} images that this config needs are not in"
+            f"{len(wanted - found.held(wanted)):,} of the {len(wanted):,} images that this config needs are not in"
             f" {found.place}: downloading {len(urls)} archives ({size:.1f} GB).",
             flush=True,
         )
@@ -95,15 +96,15 @@ def complete_images(found: Release, wanted: Set[str], known: Mapping[str, KnownF
     except Exception as error:  # As above.
         reason = f"The archives that are not there could not be downloaded ({_first_line(error)})."
         raise ReleaseError(_missing(found, wanted, reason)) from error
-    archives = tuple(TarGz(path) for path in paths.values())
+    archives = tuple(official_archive(path, name, known, refuse_others=True) for name, path in paths.items())
     found = dataclasses.replace(found, sources=found.sources + archives, archives=found.archives | frozenset(paths))
-    if not wanted <= found.image_names():
+    if wanted - found.held(wanted):
         raise ReleaseError(_missing(found, wanted, "All twelve archives are there, but do not hold them."))
     return found
 
 
 def _missing(found: Release, wanted: Set[str], reason: str) -> str:
-    missing = sorted(wanted - found.image_names())
+    missing = sorted(wanted - found.held(wanted))
     examples = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
     return (
         f"{len(missing):,} of the {len(wanted):,} images that this config needs are not in {found.place} ({examples})."

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from nih_chest_xray import image
+from nih_chest_xray import image, png
 from nih_chest_xray.augmentation import NO_AUGMENTATION, augment, move
 from nih_chest_xray.boxes import Box
 from nih_chest_xray.config import NihChestXrayConfig
@@ -15,7 +15,7 @@ from nih_chest_xray.labels import FINDINGS
 
 
 def make_examples(
-    content: bytes, place: str, rows: Iterable[Any], config: NihChestXrayConfig
+    content: bytes, place: str, rows: Sequence[Any], config: NihChestXrayConfig
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Makes an example of each manifest row of one source image.
 
@@ -31,16 +31,16 @@ def make_examples(
     Raises:
       ImageError: The bytes are not an image of the release. The message names the image and where it lies.
     """
-    pixels = None
+    try:
+        # Also where the bytes are stored as they are: whoever trains is not to find out that an image is broken.
+        pixels = image.decode(content)
+    except image.ImageError as error:
+        raise image.ImageError(f"{rows[0].source_name} in {place}: {error}") from error
     for row in rows:
-        try:
-            if config.image_size is None and row.augmentation == NO_AUGMENTATION and image.is_grey_png(content):
-                encoded = content
-            else:
-                pixels = image.decode(content) if pixels is None else pixels
-                encoded = _encode(pixels, row, config)
-        except image.ImageError as error:
-            raise image.ImageError(f"{row.source_name} in {place}: {error}") from error
+        if config.image_size is None and row.augmentation == NO_AUGMENTATION and png.is_grey(content):
+            encoded = content
+        else:
+            encoded = _encode(pixels, row, config)
         yield row.image_name, _example(row, encoded, config)
 
 

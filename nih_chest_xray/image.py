@@ -5,42 +5,16 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-SOURCE_SIZE = 1024
-"""Pixels a side of every image of the release."""
+from nih_chest_xray import png
+from nih_chest_xray.png import ImageError
 
 JPEG_QUALITY = 95
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GREY, _RGBA = 0, 6
-# Huffman coding alone, without a search for repeats, of rows from which the row above was subtracted. For radiographs
-# that is as small as zlib's default level, over ten times faster to write and half as slow again to read; and as no
-# search is made, the bytes do not depend on how a machine's zlib searches.
-_PNG = (
-    cv2.IMWRITE_PNG_COMPRESSION,
-    1,
-    cv2.IMWRITE_PNG_STRATEGY,
-    cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY,
-    cv2.IMWRITE_PNG_FILTER,
-    cv2.IMWRITE_PNG_FILTER_UP,
-)
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY)
 
 
-class ImageError(ValueError):
-    """Bytes that are not an image of the release. The message says what is wrong and what was expected."""
-
-
-def is_grey_png(content: bytes) -> bool:
-    """Returns whether the release's PNG has one channel, so that its bytes can be stored as they are.
-
-    Raises:
-      ImageError: The bytes do not begin as a PNG of the release does.
-    """
-    return _colour_type(content) == _GREY
-
-
 def decode(content: bytes) -> np.ndarray:
-    """Decodes a PNG of the release.
+    """Decodes a PNG of the release to grey.
 
     About one in 200 is RGBA, with R = G = B and alpha 255 everywhere: such an image is reduced to one of the three.
 
@@ -53,14 +27,10 @@ def decode(content: bytes) -> np.ndarray:
     Raises:
       ImageError: The bytes are not such a PNG, are cut or corrupt, or hold colours.
     """
-    _colour_type(content)
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ImageError(f"the PNG of {len(content)} bytes is cut or corrupt; get this image again")
+    pixels = png.decode(content)
     if pixels.ndim == 3:
-        red = pixels[:, :, 2]
-        # OpenCV's order is blue, green, red, alpha.
-        if any((pixels[:, :, channel] != red).any() for channel in (0, 1)) or (pixels[:, :, 3] != 255).any():
+        red = pixels[:, :, 0]
+        if any((pixels[:, :, channel] != red).any() for channel in (1, 2)) or (pixels[:, :, 3] != 255).any():
             raise ImageError("the PNG holds colours or transparency; expected a grey radiograph (R = G = B, opaque)")
         pixels = np.ascontiguousarray(red)
     return pixels
@@ -75,24 +45,4 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
 
 def encode(pixels: np.ndarray, image_format: str) -> bytes:
     """Encodes (height, width) uint8 as 'png' or 'jpeg'."""
-    options = _PNG if image_format == "png" else _JPEG
-    return cv2.imencode(f".{image_format}", pixels, options)[1].tobytes()
-
-
-def _colour_type(content: bytes) -> int:
-    """Reads the PNG's header (section 11.2.1 of the PNG specification) before any pixel is decoded."""
-    if content[:8] != _SIGNATURE or content[12:16] != b"IHDR" or len(content) < 33:
-        raise ImageError(f"not a PNG: it has {len(content)} bytes and begins with {content[:16]!r}")
-    width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
-    depth, colour_type, interlace = content[24], content[25], content[28]
-    if (width, height) != (SOURCE_SIZE, SOURCE_SIZE):
-        raise ImageError(
-            f"the PNG has {width} x {height} pixels; expected the NIH's {SOURCE_SIZE} x {SOURCE_SIZE},"
-            " not a resized copy"
-        )
-    if depth != 8 or colour_type not in (_GREY, _RGBA) or interlace != 0:
-        raise ImageError(
-            f"the PNG has {depth} bits, colour type {colour_type} and interlace method {interlace}; expected 8 bits,"
-            f" grey ({_GREY}) or RGBA ({_RGBA}), not interlaced"
-        )
-    return colour_type
+    return png.encode(pixels) if image_format == "png" else cv2.imencode(".jpeg", pixels, _JPEG)[1].tobytes()

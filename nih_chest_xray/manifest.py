@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import collections
 import hashlib
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -51,6 +53,30 @@ def make_manifest(cohort: pd.DataFrame, config: NihChestXrayConfig, boxes: dict[
         copies["image_name"] = [f"{PurePosixPath(name).stem}_aug{k}.png" for name, k in names]
         manifest = pd.concat([manifest, copies])
     return manifest.sort_values("image_name", ignore_index=True)
+
+
+class RowsOfSource(Mapping):
+    """The rows of a manifest by the image that they are made from: {source name: list of named tuples}."""
+
+    def __init__(self, manifest: pd.DataFrame) -> None:
+        """Makes no tuple before it is asked for: of 112,120 images they would take more memory than the manifest."""
+        self._columns = [manifest[column].to_list() for column in manifest.columns]
+        self._row = collections.namedtuple("Row", manifest.columns)
+        self._positions: dict[str, list[int]] = {}
+        for position, name in enumerate(manifest["source_name"]):
+            self._positions.setdefault(name, []).append(position)
+
+    def __getitem__(self, source_name: str) -> list[Any]:
+        """Returns the rows of an image, the image itself before its copies."""
+        return [self._row(*(column[at] for column in self._columns)) for at in self._positions[source_name]]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yields source names."""
+        return iter(self._positions)
+
+    def __len__(self) -> int:
+        """Returns the number of source images."""
+        return len(self._positions)
 
 
 def metadata_csv(manifest: pd.DataFrame) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import platform
@@ -16,12 +17,14 @@ import tensorflow_datasets as tfds
 from etils import epath
 from tensorflow_datasets.core.download import downloader
 
-from nih_chest_xray import downloads, examples, manifest, release
+from nih_chest_xray import downloads, manifest, release
 from nih_chest_xray.cohort import SUBSETS
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
 from nih_chest_xray.features import make_features
+from nih_chest_xray.local_build import LocalBuild
 from nih_chest_xray.plan import make_plan
-from nih_chest_xray.writer import DeterministicWriter
+from nih_chest_xray.progress import progress
+from nih_chest_xray.writer import DeterministicWriter, bounded_memory
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -105,56 +108,101 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             )
 
     def _example_writer(self) -> DeterministicWriter:
-        return DeterministicWriter(self.info.file_format)
+        # What is sent to Beam's workers has no bar to move.
+        return DeterministicWriter(self.info.file_format, None if self._uses_beam else self._record_stored)
 
     def _download_and_prepare(
         self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig
     ) -> None:
         self._manual_dir = download_config.manual_dir
-        self._manifest, self._written, self._origin = None, set(), {}
-        super()._download_and_prepare(dl_manager, download_config)
-        if self._manifest is not None:
-            # TFDS renames this folder when all is done, so both files appear with the dataset or not at all.
-            written = self._manifest[self._manifest["image_name"].isin(self._written)]
-            (self.data_path / "metadata.csv").write_text(manifest.metadata_csv(written))
-            self.info.metadata.clear()
-            self.info.metadata.update(manifest.summarise(written, self.builder_config) | self._origin)
+        self._uses_beam = bool(download_config.beam_options or download_config.beam_runner)
+        self._manifest = None
+        with contextlib.ExitStack() as self._resources, bounded_memory():
+            super()._download_and_prepare(dl_manager, download_config)
+            if self._manifest is not None:
+                # TFDS renames this folder when all is done, so what is written appears with the dataset or not at all.
+                self._write_metadata(capped=download_config.max_examples_per_split is not None)
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[str, dict]]]:
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         config: NihChestXrayConfig = self.builder_config
         known = release.known_files()
         fetch = functools.partial(_download, dl_manager)
         found = self._find_release(dl_manager, known)
         found = downloads.complete_tables(found, config, known, fetch)
         plan = make_plan(found, config, known)
+        images = frozenset(plan.cohort["image_name"])
         if not config.allow_missing_images:
-            found = downloads.complete_images(found, frozenset(plan.cohort["image_name"]), known, fetch)
-        present = plan.cohort[plan.cohort["image_name"].isin(found.image_names())]
+            found = downloads.complete_images(found, images, known, fetch)
+        present = plan.cohort[plan.cohort["image_name"].isin(found.held(images))]
+        self._release, self._plan = found, plan
         self._manifest = manifest.make_manifest(present, config, plan.boxes)
-        self._origin = plan.origin | {
-            "config": {"name": config.name, **config.choices},
-            "missing_images": len(plan.cohort) - len(present),
-            "repacked_archives": dict(found.repacked),
-            "versions": {
-                "nih_chest_xray": str(self.version),
-                "python": platform.python_version(),
-                "numpy": np.__version__,
-                "pandas": pd.__version__,
-            },
-        }
-        return {
-            subset: self._generate_examples(found, self._manifest[self._manifest["subset"] == subset])
-            for subset in self._subsets_with_images(found.place)
-        }
+        if self._manifest.empty:
+            raise release.ReleaseError(f"{found.place} holds none of the images that config {config.name!r} needs.")
+        self._tell_what_is_missing(self._manifest)
+        # TFDS does not write empty subsets, which only a build from a part of the images can have.
+        subsets = [subset for subset in SUBSETS if (self._manifest["subset"] == subset).any()]
+        if self._uses_beam:
+            from nih_chest_xray.beam_build import BeamBuild  # Not at the top: importing Beam takes a second.
 
-    def _generate_examples(self, found: release.Release, planned: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
-        rows: dict[str, list[Any]] = {}
-        for row in planned.itertuples(index=False):
-            rows.setdefault(row.source_name, []).append(row)
-        for name, content, place in found.read_images(rows):
-            for key, example in examples.make_examples(content, place, rows[name], self.builder_config):
-                self._written.add(key)
-                yield key, example
+            self._build = BeamBuild(found, self._manifest, config, self.data_path)
+        else:
+            self._build = LocalBuild(found, self._manifest, config, self.data_path)
+            name = f"{self.name}/{config.name}"
+            self._progress = self._resources.enter_context(progress(name, len(self._manifest)))
+        self._resources.callback(self._build.close)
+        return {subset: self._generate_examples(subset) for subset in subsets}
+
+    def _generate_examples(self, subset: str) -> Any:
+        return self._build.examples(subset) if self._uses_beam else self._generate_locally(subset)
+
+    def _generate_locally(self, subset: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        empty = True
+        for key, example in self._build.examples(subset):
+            empty = False
+            self._progress.made()
+            yield key, example
+        if empty:
+            raise release.ReleaseError(
+                f"{self._release.place} holds no image of the subset {subset!r}, and TFDS stores no empty one. Add"
+                " archives, or extract the one you have: what a folder holds is known before the build, which can then"
+                " leave the subset out."
+            )
+
+    def _record_stored(self) -> None:
+        self._progress.stored()
+
+    def _write_metadata(self, capped: bool) -> None:
+        """Writes metadata.csv and fills metadata.json, both with what was really made."""
+        names, digests = self._build.report()
+        repacked = self._release.repacked(digests)
+        made = self._manifest["image_name"].isin(names)
+        if not capped and not made.all():
+            self._refuse_or_tell_what_was_not_found(self._manifest[~made], self._manifest[made])
+        for name, digest in repacked.items():
+            warnings.warn(
+                f"{self._release.place}/{name} has SHA-256 {digest}, which is none of the NIH's archives'. It read"
+                " cleanly to its end and was used as it is.",
+                stacklevel=2,
+            )
+        written = self._manifest[made]
+        (self.data_path / "metadata.csv").write_text(manifest.metadata_csv(written))
+        missing = len(self._plan.cohort) - (written if not capped else self._manifest)["source_name"].nunique()
+        self.info.metadata.clear()
+        self.info.metadata.update(
+            manifest.summarise(written, self.builder_config)
+            | self._plan.origin
+            | {
+                "config": {"name": self.builder_config.name, **self.builder_config.choices},
+                "missing_images": missing,
+                "repacked_archives": repacked,
+                "versions": {
+                    "nih_chest_xray": str(self.version),
+                    "python": platform.python_version(),
+                    "numpy": np.__version__,
+                    "pandas": pd.__version__,
+                },
+            }
+        )
 
     def _find_release(
         self, dl_manager: tfds.download.DownloadManager, known: dict[str, release.KnownFile]
@@ -182,20 +230,25 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             )
         return found
 
-    def _subsets_with_images(self, place: str) -> list[str]:
-        """TFDS does not write empty subsets, which only a build from a part of the images can have."""
-        if self._manifest.empty:
+    def _refuse_or_tell_what_was_not_found(self, lost: pd.DataFrame, made: pd.DataFrame) -> None:
+        """What an archive holds that is not the NIH's own shows when it was read."""
+        if not self.builder_config.allow_missing_images:
             raise release.ReleaseError(
-                f"{place} holds none of the images that config {self.builder_config.name!r} needs."
+                f"{lost['source_name'].nunique():,} images that this config needs were not in the archives of"
+                f" {self._release.place} ({', '.join(sorted(lost['source_name'])[:3])}, …). Get them again from the"
+                ' NIH\'s page, or build from what is there with "allow_missing_images": true.'
             )
-        if missing := self._origin["missing_images"]:
-            counts = manifest.summarise(self._manifest, self.builder_config)["counts"]
+        self._tell_what_is_missing(made)
+
+    def _tell_what_is_missing(self, present: pd.DataFrame) -> None:
+        needed = len(self._plan.cohort)
+        if missing := needed - present["source_name"].nunique():
+            counts = manifest.summarise(present, self.builder_config)["counts"]
             warnings.warn(
-                f"{missing:,} of the {missing + self._manifest['source_name'].nunique():,} images of config"
-                f" {self.builder_config.name!r} are not in {place}. Without them there are: {json.dumps(counts)}.",
+                f"{missing:,} of the {needed:,} images of config {self.builder_config.name!r} are not in"
+                f" {self._release.place}. Without them there are: {json.dumps(counts)}.",
                 stacklevel=2,
             )
-        return [subset for subset in SUBSETS if (self._manifest["subset"] == subset).any()]
 
 
 def _download(dl_manager: tfds.download.DownloadManager, urls: dict[str, str]) -> dict[str, epath.Path]:

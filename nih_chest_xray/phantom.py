@@ -8,13 +8,14 @@ It serves the `sample` config, the tests and the benchmarks. No patient is behin
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import functools
 import gzip
 import io
 import tarfile
 import zipfile
-from collections.abc import Iterator, Set
+from collections.abc import Collection, Iterator, Set
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from nih_chest_xray import boxes
 from nih_chest_xray.labels import FINDINGS, OFFICIAL_HEADER, SEXES, VIEWS, label_string
 from nih_chest_xray.phantom_image import Nodule, draw_anatomy, draw_nodules, draw_radiograph, nodule_box
 from nih_chest_xray.release import BOX_FILE, EXPERT_FILES, LABEL_FILES, OFFICIAL_LISTS, Release, Table
+from nih_chest_xray.sources import StoredImage
 
 LAYOUTS = ("folder", "archives", "kaggle", "zip")
 
@@ -82,6 +84,8 @@ class Phantom:
     """
 
     place = "the phantom"
+    one_pass = False
+    certain = True
 
     def __init__(self, patients: int, seed: int = 0) -> None:
         """Draws the patients.
@@ -93,11 +97,22 @@ class Phantom:
         self.studies = [study for patient in range(1, patients + 1) for study in _draw_patient(patient, seed)]
         self.names = tuple(study.name for study in self.studies)
 
-    def read(self, wanted: Set[str]) -> Iterator[tuple[str, bytes]]:
-        """Yields the name and PNG bytes of each wanted image, in the order of names."""
+    def held(self, names: Set[str]) -> Set[str]:
+        """Returns those of the names that it has."""
+        return names.intersection(self.names)
+
+    def images(self, wanted: Set[str]) -> Iterator[StoredImage]:
+        """Yields each wanted image, in the order of names. It is drawn when it is read."""
         for study in self.studies:
             if study.name in wanted:
-                yield study.name, study.png()
+                yield StoredImage(study.name, self.place, study.png)
+
+    def part(self, names: Collection[str]) -> Phantom:
+        """Returns a phantom that has these images alone."""
+        part = copy.copy(self)
+        part.studies = [study for study in self.studies if study.name in names]
+        part.names = tuple(study.name for study in part.studies)
+        return part
 
     def tables(self) -> dict[str, bytes]:
         """Returns all tables by file name, in their authors' spelling.
@@ -150,7 +165,7 @@ class Phantom:
             raise ValueError(f"layout {layout!r}; expected one of {', '.join(LAYOUTS)}")
         folder = epath.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        images = self.read(frozenset(self.names))
+        images = ((image.name, image.read()) for image in self.images(frozenset(self.names)))
         if layout == "zip":
             buffer = io.BytesIO()  # Since a remote file cannot be written out of order, as a zip is.
             with zipfile.ZipFile(buffer, "w") as archive:

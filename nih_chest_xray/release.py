@@ -9,12 +9,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 
 from etils import epath
 
-from nih_chest_xray.sources import IMAGE_NAME, Folder, ReleaseError, Source, TarGz, Zip
+from nih_chest_xray.sources import (
+    IMAGE_NAME,
+    REPACKED_ADVICE,
+    Folder,
+    ReleaseError,
+    Source,
+    StoredImage,
+    TarGz,
+    Zip,
+)
 
 LABEL_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
 """Names of the label file, the best first."""
@@ -24,6 +32,12 @@ EXPERT_FILES = {"validation": "validation_labels.csv", "test": "test_labels.csv"
 """The radiologists' files, by the subset that each becomes. They come in a folder `four_findings_expert_labels`."""
 ARCHIVES = tuple(f"images_{number:03d}.tar.gz" for number in range(1, 13))
 """The NIH's archives as its site names them; its download script drops one zero (`images_01.tar.gz`)."""
+_FIRST_IMAGES = (
+    *("00000001_000.png", "00001336_000.png", "00003923_014.png", "00006585_007.png", "00009232_004.png"),
+    *("00011558_008.png", "00013774_026.png", "00016051_010.png", "00018387_035.png", "00020945_050.png"),
+    *("00024718_000.png", "00028173_003.png"),
+)
+"""The first image of each archive: they hold all images in the order of names, the first 4,999, the others 10,000."""
 
 _ARCHIVE = re.compile(r"images_(\d{2,3})\.tar\.gz")
 _TABLES = (*LABEL_FILES, BOX_FILE, *OFFICIAL_LISTS.values(), *EXPERT_FILES.values())
@@ -75,36 +89,66 @@ class Release:
       tables: The tables, by file name.
       sources: Where images are. An image that several have is read from the first of them.
       archives: Official names of the archives that are there.
-      repacked: Paths below `place`, and digests, of archives that bear an official name but not its digest.
     """
 
     place: str
     tables: Mapping[str, Table] = dataclasses.field(default_factory=dict)
     sources: tuple[Source, ...] = ()
     archives: frozenset[str] = frozenset()
-    repacked: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def label_file(self) -> str | None:
         """The name of the best label file there is."""
         return next((name for name in LABEL_FILES if name in self.tables), None)
 
-    def image_names(self) -> frozenset[str]:
-        """Returns the names of all images, in whatever source."""
-        return frozenset().union(*(source.names for source in self.sources))
+    def held(self, names: Set[str]) -> Set[str]:
+        """Returns those of the names that are in some source, as far as can be known without reading archives."""
+        return frozenset().union(*(source.held(names) for source in self.sources))
 
-    def read_images(self, wanted: Iterable[str]) -> Iterator[tuple[str, bytes, str]]:
-        """Yields name, bytes and place of each wanted image that is there, once, source after source.
+    def images(self, wanted: Set[str], one_pass: bool | None = None) -> Iterator[StoredImage]:
+        """Yields each wanted image that is there, once, source after source.
+
+        Args:
+          wanted: Names.
+          one_pass: If given, only of sources of this kind: those that have to be read in one pass, or the others.
 
         Raises:
           ReleaseError: A source is cut or corrupt.
         """
+        seen: set[str] = set()
+        for source, here in self.shares(wanted):
+            if one_pass is None or source.one_pass == one_pass:
+                for image in source.images(here - seen):
+                    seen.add(image.name)
+                    yield image
+
+    def shares(self, wanted: Set[str]) -> Iterator[tuple[Source, Set[str]]]:
+        """Yields the sources that may give a wanted image, with the names of these images.
+
+        No image is in two shares, but for archives of which nothing is known until they are read.
+        """
         left = set(wanted)
         for source in self.sources:
-            here = left.intersection(source.names)
-            left -= here
-            for name, content in source.read(here):
-                yield name, content, source.place
+            if here := source.held(left):
+                yield source, here
+            if source.certain:
+                left -= here
+
+    def repacked(self, digests: Mapping[str, str]) -> dict[str, str]:
+        """Returns which archives are not the NIH's, byte for byte.
+
+        Args:
+          digests: SHA-256 of archives that were read, by their places.
+
+        Returns:
+          Paths below `place`, and digests.
+        """
+        archives = {source.place: source for source in self.sources if source.one_pass}
+        return {
+            place.removeprefix(self.place).lstrip("/"): digest
+            for place, digest in sorted(digests.items())
+            if digest != archives[place].expected_sha256
+        }
 
 
 def find_release(folder: epath.Path, known: Mapping[str, KnownFile], allow_repacked: bool) -> Release:
@@ -113,13 +157,13 @@ def find_release(folder: epath.Path, known: Mapping[str, KnownFile], allow_repac
     Args:
       folder: Where to look. Any layout, also several mixed.
       known: The official files by name, to verify archives with.
-      allow_repacked: Whether an archive that bears an official name, but not its digest, is taken, with a warning.
+      allow_repacked: Whether an archive that bears an official name, but not its size or digest, is taken.
 
     Returns:
-      What is there. The archives have been read once, to verify them and to learn what they hold.
+      What is there. Archives have not been read: whether they have the official digest shows when they are.
 
     Raises:
-      ReleaseError: An archive is cut, corrupt or not the official one, or the folder is no folder.
+      ReleaseError: A zip is cut, an archive has not the official size, or the folder is no folder.
     """
     if not folder.is_dir():
         raise ReleaseError(f"{folder} is not a folder. Give the folder in which the NIH's files are.")
@@ -141,20 +185,15 @@ def find_release(folder: epath.Path, known: Mapping[str, KnownFile], allow_repac
     for name in _TABLES:
         if name not in tables and (folder.parent / name).exists():
             tables[name] = _table(folder.parent / name)
-    repacked = {}
-    tar_gzs = []
-    for path in archives:
-        tar_gz, problem = _open_archive(path, known, allow_repacked)
-        tar_gzs.append(tar_gz)
-        if problem:
-            warnings.warn(problem, stacklevel=2)
-            repacked[str(path.relative_to(folder))] = tar_gz.sha256
     return Release(
         place=str(folder),
         tables=tables,
-        sources=(*images, *(archive for archive in zips if archive.names), *tar_gzs),
+        sources=(
+            *images,
+            *(archive for archive in zips if any(map(IMAGE_NAME.fullmatch, archive.files))),
+            *(_archive(path, known, allow_repacked) for path in archives),
+        ),
         archives=frozenset(_official_name(path.name) for path in archives),
-        repacked=repacked,
     )
 
 
@@ -181,30 +220,27 @@ def _official_name(name: str) -> str:
     return f"images_{int(_ARCHIVE.fullmatch(name)[1]):03d}.tar.gz"
 
 
-def _open_archive(path: epath.Path, known: Mapping[str, KnownFile], allow_repacked: bool) -> tuple[TarGz, str | None]:
-    """Returns an archive, and what is wrong with it where that is allowed."""
+def official_archive(path: epath.Path, name: str, known: Mapping[str, KnownFile], refuse_others: bool) -> TarGz:
+    """Returns a file that is taken for the NIH's archive of this name until its digest shows otherwise."""
+    number = ARCHIVES.index(name)
+    end = _FIRST_IMAGES[number + 1] if number + 1 < len(ARCHIVES) else "99999999_999.png"
+    return TarGz(path, known[name].sha256, (_FIRST_IMAGES[number], end), refuse_others)
+
+
+def _archive(path: epath.Path, known: Mapping[str, KnownFile], allow_repacked: bool) -> TarGz:
     name = _official_name(path.name)
     official = known.get(name)
-    advice = (
-        "If it is not your own packing, get it again from the NIH's page. If it is, build a config with"
-        ' "allow_missing_images": true.'
-    )
-    # The size is asked first, since reading four gigabytes to learn that the last one is missing takes a minute.
-    if official and not allow_repacked and (size := path.stat().length) != official.size:
+    size = path.stat().length if official else 0
+    if official and size == official.size:
+        return official_archive(path, name, known, refuse_others=not allow_repacked)
+    if allow_repacked:
+        return TarGz(path, official.sha256 if official else None)
+    if official:
         raise ReleaseError(
             f"{path} has {size:,} bytes; the NIH's {name} has {official.size:,}. It is cut, damaged or repacked."
-            f" {advice}"
+            f" {REPACKED_ADVICE}"
         )
-    archive = TarGz(path)
-    if official is None:
-        problem = f"{path} is none of the NIH's twelve archives (SHA-256 {archive.sha256})."
-    elif archive.sha256 != official.sha256:
-        problem = f"{path} has SHA-256 {archive.sha256}; the NIH's {name} has {official.sha256}."
-    else:
-        return archive, None
-    if not allow_repacked:
-        raise ReleaseError(f"{problem} {advice}")
-    return archive, f"{problem} It reads cleanly to its end and is used as it is."
+    raise ReleaseError(f"{path} is none of the NIH's twelve archives. {REPACKED_ADVICE}")
 
 
 def read_official_lists(contents: Mapping[str, tuple[bytes, str]]) -> dict[str, frozenset[str]]:

@@ -1,157 +1,259 @@
 """Sources: where images lie (a folder, a zip, a tar.gz), read without extracting anything to disk.
 
-A source has `place` (for messages), `names` (the images in it, in the order in which it gives them fastest) and
-`read(wanted)`, which yields the name and bytes of each wanted image in that order.
+A folder and a zip give any image at any time. A tar.gz can only be read from its beginning, so a build reads it once.
 """
 
 from __future__ import annotations
 
-import gzip
+import dataclasses
+import functools
 import hashlib
 import io
 import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Set
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import Any, Protocol
 
 from etils import epath
+from isal import igzip, isal_zlib
 
 IMAGE_NAME = re.compile(r"\d{8}_\d{3}\.png")
 _CHUNK = 1 << 20
+_MAX_MEMBER = 32 << 20
+"""Bytes. The release's images have about 410,000 and its largest table nine million; more is not taken into memory."""
 
 
 class ReleaseError(ValueError):
     """Files of the release that are missing, cut or not what they should be. The message says what to do."""
 
 
+@dataclasses.dataclass(frozen=True)
+class StoredImage:
+    """An image of a source.
+
+    Attributes:
+      name: The NIH's, such as 00000013_005.png.
+      place: Of the source, for messages.
+      read: Returns the PNG's bytes. It may be called in any thread.
+    """
+
+    name: str
+    place: str
+    read: Callable[[], bytes]
+
+
 class Source(Protocol):
-    """A place that holds images."""
+    """A place that holds images.
+
+    Attributes:
+      place: For messages.
+      one_pass: Whether it has to be read from its beginning, so that it is read but once.
+      certain: Whether what it holds is known before it is read.
+    """
 
     place: str
-    names: tuple[str, ...]
+    one_pass: bool
+    certain: bool
 
-    def read(self, wanted: Set[str]) -> Iterator[tuple[str, bytes]]:
-        """Yields the name and bytes of each wanted image in this source, in the order of `names`."""
+    def held(self, names: Set[str]) -> Set[str]:
+        """Returns those of the names that are here, as far as can be known without reading the source."""
+        ...
+
+    def images(self, wanted: Set[str]) -> Iterator[StoredImage]:
+        """Yields each wanted image that is here, in the order in which the source gives them fastest."""
+        ...
+
+    def part(self, names: Collection[str]) -> Source:
+        """Returns a source of these images alone, small enough to be sent to another process."""
         ...
 
 
 class Folder:
     """Images in one folder."""
 
+    one_pass = False
+    certain = True
+
     def __init__(self, path: epath.Path, names: Iterable[str]) -> None:
         """Takes the names of images that are known to lie in `path`."""
         self.place = str(path)
-        self.names = tuple(sorted(names))
         self._path = path
+        self._names = frozenset(names)
 
-    def read(self, wanted: Set[str]) -> Iterator[tuple[str, bytes]]:
-        """Yields the name and bytes of each wanted image, in the order of names."""
-        for name in self.names:
-            if name in wanted:
-                yield name, (self._path / name).read_bytes()
+    def held(self, names: Set[str]) -> Set[str]:
+        """Returns those of the names that are here."""
+        return self._names & names
+
+    def images(self, wanted: Set[str]) -> Iterator[StoredImage]:
+        """Yields each wanted image, in the order of names."""
+        for name in sorted(self.held(wanted)):
+            yield StoredImage(name, self.place, (self._path / name).read_bytes)
+
+    def part(self, names: Collection[str]) -> Folder:
+        """Returns the same folder, with these images alone."""
+        return Folder(self._path, names)
 
 
 class Zip:
     """Images, and perhaps tables, anywhere in a zip file."""
 
-    def __init__(self, path: epath.Path) -> None:
-        """Reads the zip's directory.
+    one_pass = False
+    certain = True
+
+    def __init__(self, path: epath.Path, files: Collection[str] | None = None) -> None:
+        """Reads the zip's directory, unless it is said which of its files count.
 
         Raises:
           ReleaseError: The file is cut, or no zip.
         """
         self.place = str(path)
         self._path = path
-        try:
-            with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-                members = sorted(archive.infolist(), key=lambda member: member.header_offset)
-        except (zipfile.BadZipFile, NotImplementedError) as error:
-            raise ReleaseError(_corrupt(path, error)) from error
-        # Where a name is there twice, the first member in the file counts.
-        self._members = {PurePosixPath(m.filename).name: m for m in reversed(members) if not m.is_dir()}
-        self.files = frozenset(self._members)
-        images = [name for name in self._members if IMAGE_NAME.fullmatch(name)]
-        self.names = tuple(sorted(images, key=lambda name: self._members[name].header_offset))
+        self.files = frozenset(self._open()[1] if files is None else files)
 
-    def read(self, wanted: Set[str]) -> Iterator[tuple[str, bytes]]:
-        """Yields the name and bytes of each wanted file, in the order in which they lie in the zip."""
-        return self._read([name for name in self.names if name in wanted])
+    def held(self, names: Set[str]) -> Set[str]:
+        """Returns those of the names that are here."""
+        return self.files & names
+
+    def images(self, wanted: Set[str]) -> Iterator[StoredImage]:
+        """Yields each wanted image, in the order in which they lie in the zip."""
+        here = self.held(wanted)
+        if not here:
+            return
+        archive, members = self._open()
+        for name in sorted(here, key=lambda name: members[name].header_offset):
+            yield StoredImage(name, self.place, functools.partial(self._read, archive, members[name]))
+
+    def part(self, names: Collection[str]) -> Zip:
+        """Returns the same zip, with these images alone."""
+        return Zip(self._path, names)
 
     def read_file(self, name: str) -> bytes:
         """Returns the bytes of one file, such as a table."""
-        [(_, content)] = self._read([name])
-        return content
+        archive, members = self._open()
+        return self._read(archive, members[name])
 
-    def _read(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
-        if not names:
-            return
-        with self._path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            for name in names:
-                try:
-                    yield name, archive.read(self._members[name])
-                except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-                    raise ReleaseError(_corrupt(f"{self._path}, member {name}", error)) from error
+    def _open(self) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+        """Returns the zip, closed when nobody refers to it any more, and its files by name, without their folders."""
+        try:
+            archive = zipfile.ZipFile(self._path.open("rb"))
+        except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+            raise ReleaseError(_corrupt(self._path, error)) from error
+        # Where a name is there twice, the first member in the file counts.
+        members = sorted(archive.infolist(), key=lambda member: member.header_offset, reverse=True)
+        return archive, {PurePosixPath(member.filename).name: member for member in members if not member.is_dir()}
+
+    def _read(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+        place = f"{self._path}, member {member.filename}"
+        _require_small(place, member.file_size)
+        try:
+            with archive.open(member) as file:
+                # What a member claims to have need not be what is in it.
+                content = file.read(_MAX_MEMBER + 1)
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError) as error:
+            raise ReleaseError(_corrupt(place, error)) from error
+        _require_small(place, len(content))
+        return content
 
 
 class TarGz:
-    """Images in a tar.gz file, which can only be read from its beginning."""
+    """Images in a tar.gz file."""
 
-    def __init__(self, path: epath.Path) -> None:
-        """Reads the whole file once, to its end, for the names in it and for its digest.
+    one_pass = True
 
-        Raises:
-          ReleaseError: The file is cut or corrupt.
+    def __init__(
+        self,
+        path: epath.Path,
+        sha256: str | None = None,
+        contents: tuple[str, str] | None = None,
+        refuse_others: bool = False,
+    ) -> None:
+        """Opens nothing: what is in a tar.gz, and whether it is whole, shows when it is read.
+
+        Args:
+          path: Of the file.
+          sha256: What its digest should be, if that is known.
+          contents: The name of the first image in it, and one behind that of the last; None if that is not known.
+          refuse_others: Whether a file with another digest is an error.
         """
         self.place = str(path)
+        self.expected_sha256 = sha256
+        self.sha256: str | None = None  # Of what was read, once all of it was.
+        self.certain = contents is not None
         self._path = path
+        self._contents = contents
+        self._refuse_others = refuse_others
+
+    def held(self, names: Set[str]) -> Set[str]:
+        """Returns those of the names that may be here: all, for an archive of which nothing is known."""
+        if self._contents is None:
+            return names
+        first, end = self._contents
+        return {name for name in names if first <= name < end}
+
+    def images(self, wanted: Set[str]) -> Iterator[StoredImage]:
+        """Yields each wanted image once, in the order in which they lie in the file, which is read to its end.
+
+        Raises:
+          ReleaseError: The file is cut or corrupt, or has another digest than it should.
+        """
         digest = hashlib.sha256()
-        self.names = tuple(dict.fromkeys(name for name, _ in self._images(frozenset(), digest)))
-        self.sha256 = digest.hexdigest()
-
-    def read(self, wanted: Set[str]) -> Iterator[tuple[str, bytes]]:
-        """Yields the name and bytes of each wanted image, in the order in which they lie in the file."""
-        left = set(self.names) & wanted
-        if not left:
-            return
-        for name, content in self._images(left):
-            if content is not None:
-                yield name, content
-                left.remove(name)
-                if not left:
-                    return
-
-    def _images(self, wanted: Set[str], digest: hashlib._Hash | None = None) -> Iterator[tuple[str, bytes | None]]:
-        """Yields names, with the bytes of those wanted. Taken to its end, it has checked the file's CRC."""
+        left = set(wanted)
         try:
-            with self._path.open("rb") as file:
-                raw = _Hashing(file, digest) if digest else file
-                with gzip.open(raw) as unzipped, tarfile.open(fileobj=unzipped, mode="r|") as archive:
-                    for member in archive:
-                        name = PurePosixPath(member.name).name
-                        if member.isfile() and IMAGE_NAME.fullmatch(name):
-                            yield name, archive.extractfile(member).read() if name in wanted else None
-                    # The tar ends before the file does; gzip compares its CRC only at the end of the file.
-                    while unzipped.read(_CHUNK):
-                        pass
-                    # A tar ends with blocks of zeros; tarfile takes one that was cut before it was zipped as it is.
-                    if unzipped.tell() < archive.offset + tarfile.BLOCKSIZE:
-                        raise tarfile.ReadError("the tar in it ends too early")
-        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+            with (
+                self._path.open("rb") as file,
+                igzip.open(_Hashing(file, digest)) as unzipped,
+                tarfile.open(fileobj=unzipped, mode="r|") as archive,
+            ):
+                for member in archive:
+                    # Only a name's last part counts, and nothing is written: '..' or '/etc' in it do no harm.
+                    name = PurePosixPath(member.name).name
+                    if member.isfile() and name in left:
+                        _require_small(f"{self._path}, member {member.name}", member.size)
+                        content = archive.extractfile(member).read()
+                        left.remove(name)
+                        yield StoredImage(name, self.place, functools.partial(bytes, content))
+                # The tar ends before the file does; gzip compares its CRC only at the end of the file.
+                while unzipped.read(_CHUNK):
+                    pass
+                # A tar ends with blocks of zeros; tarfile takes one that was cut before it was zipped as it is.
+                if unzipped.tell() < archive.offset + tarfile.BLOCKSIZE:
+                    raise tarfile.ReadError("the tar in it ends too early")
+        except (tarfile.TarError, EOFError, isal_zlib.error, igzip.BadGzipFile, OSError, ValueError) as error:
+            if isinstance(error, ReleaseError):
+                raise
             raise ReleaseError(_corrupt(self._path, error)) from error
+        self.sha256 = digest.hexdigest()
+        if self._refuse_others and self.sha256 != self.expected_sha256:
+            raise ReleaseError(
+                f"{self._path} has SHA-256 {self.sha256}; the NIH's has {self.expected_sha256}. {REPACKED_ADVICE}"
+            )
+
+    def part(self, _names: Collection[str]) -> TarGz:
+        """Returns the same archive: there is no way to have a part of it."""
+        return self
+
+
+REPACKED_ADVICE = (
+    "If it is not your own packing, get it again from the NIH's page. If it is, build a config with"
+    ' "allow_missing_images": true.'
+)
 
 
 class _Hashing(io.RawIOBase):
     """A file that feeds a digest with what is read from it."""
 
-    def __init__(self, file: io.BufferedIOBase, digest: hashlib._Hash) -> None:
+    def __init__(self, file: io.BufferedIOBase, digest: Any) -> None:
         self._file = file
         self._digest = digest
 
     def readable(self) -> bool:
         return True
+
+    def seekable(self) -> bool:
+        return True  # It is never asked to seek, but igzip tells its position only of a file that says it could.
 
     def readinto(self, buffer: memoryview) -> int:
         content = self._file.read(len(buffer))
@@ -160,5 +262,13 @@ class _Hashing(io.RawIOBase):
         return len(content)
 
 
-def _corrupt(path: object, error: Exception) -> str:
+def _require_small(place: str, size: int) -> None:
+    if size > _MAX_MEMBER:
+        raise ReleaseError(
+            f"{place} has {size:,} bytes, or claims to; an image or table of the release has less than"
+            f" {_MAX_MEMBER:,}. It is not what it seems to be: delete it and get it again."
+        )
+
+
+def _corrupt(path: object, error: object) -> str:
     return f"{path} is cut or corrupt ({error or type(error).__name__}). Delete it and get it again."

@@ -1,4 +1,4 @@
-"""Writer: stores records whose bytes are the same in every build.
+"""Writer: stores records whose bytes are the same in every build, and sorts them in little memory.
 
 TFDS serialises the columns of an example in an order that changes from process to process, since protobuf's maps have
 no order of their own. Two builds of the same examples then differ in bytes, and so in every digest of their files.
@@ -6,15 +6,24 @@ no order of their own. Two builds of the same examples then differ in bytes, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from etils import epath
-from tensorflow_datasets.core import writer
+from tensorflow_datasets.core import file_adapters, shuffle, writer
+
+_SORTED_IN_MEMORY = 64 << 20
+"""Bytes."""
 
 
 class DeterministicWriter(writer.ExampleWriter):
     """TFDS's writer, with the columns of each record in the order of their names."""
+
+    def __init__(self, file_format: file_adapters.FileFormat, on_record: Callable[[], None] | None = None) -> None:
+        """Takes the format, and what to call for each record."""
+        super().__init__(file_format)
+        self._on_record = on_record
 
     def write(self, path: epath.PathLike, examples: Iterable[tuple[Any, bytes]]) -> Any:
         """Writes a shard.
@@ -23,7 +32,26 @@ class DeterministicWriter(writer.ExampleWriter):
           path: Of the shard.
           examples: Keys and serialised `tf.train.Example`s.
         """
-        return super().write(path, ((key, _in_order(record)) for key, record in examples))
+        return super().write(path, self._records(examples))
+
+    def _records(self, examples: Iterable[tuple[Any, bytes]]) -> Iterator[tuple[Any, bytes]]:
+        for key, record in examples:
+            yield key, _in_order(record)
+            if self._on_record:
+                self._on_record()
+
+
+@contextlib.contextmanager
+def bounded_memory() -> Iterator[None]:
+    """Lets TFDS sort records on disk, a thousandth of a subset at a time, when there are more than a few.
+
+    TFDS keeps up to a gigabyte of them in memory.
+    """
+    usual, shuffle.MAX_MEM_BUFFER_SIZE = shuffle.MAX_MEM_BUFFER_SIZE, _SORTED_IN_MEMORY
+    try:
+        yield
+    finally:
+        shuffle.MAX_MEM_BUFFER_SIZE = usual
 
 
 def _in_order(record: bytes) -> bytes:

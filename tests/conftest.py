@@ -1,5 +1,6 @@
 """Fixtures: a phantom release, in memory and on disk, and the folder of the real one where there is one."""
 
+import functools
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from nih_chest_xray import NihChestXrayConfig, labels
 from nih_chest_xray.phantom import Phantom
 from nih_chest_xray.release import LABEL_FILES
+from nih_chest_xray.sources import StoredImage
 
 PATIENTS = 40
 
@@ -17,10 +19,12 @@ class DrawnPhantom(Phantom):
 
     def __init__(self, patients):
         super().__init__(patients)
-        self._drawn = dict(super().read(frozenset(self.names)))
+        self.drawn = {image.name: image.read() for image in super().images(frozenset(self.names))}
 
-    def read(self, wanted):
-        return ((name, self._drawn[name]) for name in self.names if name in wanted)
+    def images(self, wanted):
+        for name in self.names:
+            if name in wanted:
+                yield StoredImage(name, self.place, functools.partial(bytes, self.drawn[name]))
 
 
 @pytest.fixture(scope="session")

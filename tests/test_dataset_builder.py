@@ -462,8 +462,8 @@ def test_a_release_is_found_and_read_on_a_cloud_path(layout, phantom):
         folder = epath.Path("gs://bucket/nih")
         phantom.write(folder, layout)
         found = find_release(folder, {}, allow_repacked=True)
-        read = {name: content for name, content, place in found.read_images(phantom.names)}
-        assert read == dict(phantom.read(set(phantom.names)))
+        read = {image.name: image.read() for image in found.images(frozenset(phantom.names))}
+        assert read == phantom.drawn
         assert found.tables[found.label_file].read() == phantom.tables()[LABEL_FILES[0]]
         assert all(source.place.startswith("gs://bucket/nih") for source in found.sources)
 
@@ -473,8 +473,10 @@ def test_an_archive_is_read_on_a_cloud_path(phantom):
     with tfds.testing.MockFs():
         phantom.write(epath.Path("gs://bucket/nih"), "archives")
         archive = TarGz(epath.Path("gs://bucket/nih/images_001.tar.gz"))
-        wanted = set(archive.names[::7])
-        assert dict(archive.read(wanted)) == dict(phantom.read(wanted))
+        wanted = frozenset(phantom.names[::7])
+        read = {image.name: image.read() for image in archive.images(wanted)}
+        assert read == {name: phantom.drawn[name] for name in wanted if name in read}
+        assert read
 
 
 def test_a_built_config_loads_by_name_without_the_package(built):

@@ -1,5 +1,6 @@
 """Tests of downloads: only what is missing is fetched, and where that fails the error tells what to do."""
 
+import hashlib
 import random
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def test_only_the_tables_that_the_split_needs_and_that_are_missing_are_fetched(
 def test_completing_tables_keeps_images_and_archives(tmp_path):
     found = release_of(images(range(3)), archives=ARCHIVES[:2])
     done = complete_tables(found, config(), KNOWN, Server(tmp_path, {V2020: b"x", BOXES: b"y"}))
-    assert done.image_names() == found.image_names()
+    assert done.sources == found.sources
     assert done.archives == found.archives
     assert found.tables == {}
 
@@ -117,25 +118,34 @@ def test_no_archive_is_fetched_where_every_wanted_image_is_there():
     assert complete_images(found, frozenset(), KNOWN, never) == found
 
 
+def known_of(archives: dict[str, bytes]) -> dict[str, KnownFile]:
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in archives.items()}
+    return KNOWN | {name: KnownFile(f"https://example.org/{name}", 1, digest) for name, digest in digests.items()}
+
+
 def test_only_archives_that_are_not_there_are_fetched_and_give_their_images(tmp_path):
     there, missing = ARCHIVES[:10], ARCHIVES[10:]
-    contents = {name: random.Random(name).randbytes(100) for name in images(range(5, 9))}
+    # By the NIH's order of names, the last archive but one ends before 00028173_003.png.
+    contents = {name: random.Random(name).randbytes(100) for name in images((24718, 28172, 28174, 30805))}
     halves = list(contents.items())[:2], list(contents.items())[2:]
-    server = Server(tmp_path, {name: tar_gz(half) for name, half in zip(missing, halves, strict=True)})
-    found = complete_images(release_of(images(range(5)), [V2020], there), frozenset(images(range(9))), KNOWN, server)
+    archives = {name: tar_gz(half) for name, half in zip(missing, halves, strict=True)}
+    server = Server(tmp_path, archives)
+    wanted = frozenset([*images(range(5)), *contents])
+    found = complete_images(release_of(images(range(5)), [V2020], there), wanted, known_of(archives), server)
     assert [set(urls) for urls in server.asked] == [set(missing)]
-    assert found.image_names() == set(images(range(9)))
+    assert found.held(wanted) == wanted
     assert found.archives == set(ARCHIVES)
-    assert {name: content for name, content, _ in found.read_images(contents)} == contents
+    assert {image.name: image.read() for image in found.images(frozenset(contents))} == contents
     assert found.tables[V2020].read() == b"mine"
 
 
 def test_images_without_any_archive_fetch_all_twelve(tmp_path):
-    [name] = images([1])
-    server = Server(tmp_path, dict.fromkeys(ARCHIVES, tar_gz([])) | {ARCHIVES[11]: tar_gz([(name, b"png")])})
-    found = complete_images(Release("nowhere"), frozenset([name]), KNOWN, server)
+    [name] = images([30000])
+    archives = dict.fromkeys(ARCHIVES, tar_gz([])) | {ARCHIVES[11]: tar_gz([(name, b"png")])}
+    server = Server(tmp_path, archives)
+    found = complete_images(Release("nowhere"), frozenset([name]), known_of(archives), server)
     assert [set(urls) for urls in server.asked] == [set(ARCHIVES)]
-    assert [content for _, content, _ in found.read_images([name])] == [b"png"]
+    assert [image.read() for image in found.images(frozenset([name]))] == [b"png"]
 
 
 def test_images_that_cannot_be_fetched_are_counted_with_examples_and_both_ways_out():
@@ -171,17 +181,18 @@ def test_images_that_no_archive_holds_are_an_error_without_a_download():
 
 
 def test_images_that_fetched_archives_do_not_hold_are_an_error(tmp_path):
-    server = Server(tmp_path, {ARCHIVES[0]: tar_gz([("00000000_000.png", b"png")])})
+    server = Server(tmp_path, {ARCHIVES[0]: tar_gz([("00000001_000.png", b"png")])})
     found = release_of(archives=ARCHIVES[1:])
-    with pytest.raises(ReleaseError, match=r"1 of the 2 images .*\(00000001_000.png\).* do not hold them"):
+    with pytest.raises(ReleaseError, match=r"1 of the 2 images .*\(00000000_000.png\).* do not hold them"):
         complete_images(found, frozenset(images(range(2))), KNOWN, server)
 
 
-def test_fetched_archive_that_is_cut_is_refused(tmp_path):
-    content = tar_gz([("00000000_000.png", random.Random(0).randbytes(9000))])
+def test_fetched_archive_that_is_cut_is_refused_when_it_is_read(tmp_path):
+    content = tar_gz([("00000001_000.png", random.Random(0).randbytes(9000))])
     server = Server(tmp_path, {ARCHIVES[0]: content[:5000]})
+    found = complete_images(release_of(archives=ARCHIVES[1:]), frozenset(images([1])), KNOWN, server)
     with pytest.raises(ReleaseError, match="is cut or corrupt"):
-        complete_images(release_of(archives=ARCHIVES[1:]), frozenset(images([0])), KNOWN, server)
+        list(found.images(frozenset(images([1]))))
 
 
 def test_boxes_are_fetched_for_every_config(tmp_path):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nih_chest_xray.image import ImageError, decode, encode, is_grey_png, resize
+from nih_chest_xray.image import ImageError, decode, encode, resize
+from nih_chest_xray.png import is_grey
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 """Colour types of the PNG specification, table 11.1."""
@@ -59,7 +60,7 @@ def test_grey_png_decodes_to_what_was_drawn(grey, writer):
     pixels = decode(content)
     assert pixels.dtype == np.uint8
     np.testing.assert_array_equal(pixels, grey)
-    assert is_grey_png(content)
+    assert is_grey(content)
 
 
 def test_rgba_of_equal_channels_decodes_to_one_of_them(grey):
@@ -67,7 +68,7 @@ def test_rgba_of_equal_channels_decodes_to_one_of_them(grey):
     pixels = decode(content)
     assert pixels.flags["C_CONTIGUOUS"]
     np.testing.assert_array_equal(pixels, grey)
-    assert not is_grey_png(content)
+    assert not is_grey(content)
 
 
 @pytest.mark.parametrize("channel", range(4), ids=["red", "green", "blue", "alpha"])
@@ -99,7 +100,7 @@ HEADERS = {
 }
 
 
-@pytest.mark.parametrize("function", [decode, is_grey_png])
+@pytest.mark.parametrize("function", [decode, is_grey])
 @pytest.mark.parametrize(("make", "expected"), HEADERS.values(), ids=HEADERS.keys())
 def test_what_is_no_png_of_the_release_is_refused_by_its_header(grey, make, expected, function):
     with pytest.raises(ImageError, match=expected):
@@ -192,6 +193,6 @@ def test_real_images_decode_as_tensorflow_decodes_their_first_channel(real_dir):
         content = path.read_bytes()
         theirs = tf.io.decode_png(content, channels=0).numpy()
         np.testing.assert_array_equal(decode(content), theirs[:, :, 0], err_msg=path.name)
-        assert is_grey_png(content) == (theirs.shape[2] == 1)
+        assert is_grey(content) == (theirs.shape[2] == 1)
         rgba += theirs.shape[2] == 4
     assert rgba, "one in 200 images of the release is RGBA; this slice has some on purpose"

@@ -21,7 +21,7 @@ from nih_chest_xray.release import (
 )
 from nih_chest_xray.sources import ReleaseError
 
-NAMES = tuple(f"{patient:08d}_{follow_up:03d}.png" for patient in (1, 2, 13, 30805) for follow_up in (0, 1))
+NAMES = tuple(f"{patient:08d}_{follow_up:03d}.png" for patient in (1, 2, 1400, 3900) for follow_up in (0, 1))
 IMAGES = {name: random.Random(name).randbytes(700) for name in NAMES}
 HALVES = (list(IMAGES.items())[:4], list(IMAGES.items())[4:])
 V2020, V2017, SAMPLE = LABEL_FILES
@@ -62,9 +62,13 @@ def find(folder: Path, allow_repacked: bool = False) -> Release:
 
 def images_of(release: Release) -> dict[str, bytes]:
     """All images; one that is given twice fails the test."""
-    images = [(name, content) for name, content, _ in release.read_images(release.image_names())]
+    images = [(image.name, image.read()) for image in release.images(frozenset(NAMES))]
     assert len(images) == len(dict(images))
     return dict(images)
+
+
+def digests_of(release: Release) -> dict[str, str]:
+    return {source.place: source.sha256 for source in release.sources if source.one_pass}
 
 
 KAGGLE = in_folder("images_001/images", HALVES[0]) | in_folder("images_002/images", HALVES[1])
@@ -97,10 +101,9 @@ ZIPS = {
 def test_every_layout_gives_the_same_images_and_table(tmp_path, files):
     write(tmp_path, files)
     found = find(tmp_path)
-    assert found.image_names() == set(NAMES)
     assert images_of(found) == IMAGES
     assert found.tables[found.label_file].read() == b"table"
-    assert found.repacked == {}
+    assert found.repacked(digests_of(found)) == {}
 
 
 @pytest.mark.parametrize("files", ZIPS.values(), ids=ZIPS.keys())
@@ -123,7 +126,7 @@ def test_an_image_in_several_places_is_read_once_and_from_a_folder_first(tmp_pat
     write_zip(tmp_path / "archive.zip", in_folder("images", dict(HALVES[0][:1] + HALVES[1][:1])))
     found = find(tmp_path)
     assert images_of(found) == IMAGES
-    places = {name: place for name, _, place in found.read_images(NAMES)}
+    places = {image.name: image.place for image in found.images(frozenset(NAMES))}
     in_zip, in_archive = HALVES[1][0][0], HALVES[1][1][0]
     assert places[NAMES[0]] == str(tmp_path / "images")
     assert places[in_zip] == str(tmp_path / "archive.zip")
@@ -139,7 +142,7 @@ def test_an_archive_under_both_of_its_names_is_read_once(tmp_path):
 def test_only_wanted_images_that_are_there_are_read(tmp_path):
     write(tmp_path, in_folder("images", IMAGES))
     wanted = [NAMES[5], NAMES[2], "00009999_000.png"]
-    read = {name: content for name, content, _ in find(tmp_path).read_images(wanted)}
+    read = {image.name: image.read() for image in find(tmp_path).images(frozenset(wanted))}
     assert read == {name: IMAGES[name] for name in (NAMES[2], NAMES[5])}
 
 
@@ -190,7 +193,7 @@ HIDDEN = {
 def test_hidden_files_and_folders_are_ignored(tmp_path, files):
     write(tmp_path, files)
     found = find(tmp_path)
-    assert found.image_names() == set()
+    assert found.sources == ()
     assert found.tables == {}
 
 
@@ -261,7 +264,7 @@ DOUBTFUL = {
 def test_archive_that_is_not_the_official_one_is_refused_with_both_figures(tmp_path, name, content, parts):
     write(tmp_path, {name: content})
     with pytest.raises(ReleaseError) as caught:
-        find(tmp_path)
+        images_of(find(tmp_path))  # Another digest shows when it is read, another size at once.
     message = str(caught.value)
     assert message.startswith(str(tmp_path / name))
     for part in [*parts, "get it again from the NIH's page", '"allow_missing_images": true']:
@@ -269,25 +272,32 @@ def test_archive_that_is_not_the_official_one_is_refused_with_both_figures(tmp_p
 
 
 @pytest.mark.parametrize(("name", "content", "parts"), DOUBTFUL.values(), ids=DOUBTFUL.keys())
-def test_archive_that_is_not_the_official_one_can_be_allowed_with_a_warning(tmp_path, name, content, parts):
+def test_archive_that_is_not_the_official_one_can_be_allowed_and_is_told_apart(tmp_path, name, content, parts):
     write(tmp_path, {name: content})
-    with pytest.warns(UserWarning, match=name) as warned:
-        found = find_release(epath.Path(tmp_path), KNOWN, allow_repacked=True)
-    [warning] = warned
-    digest = hashlib.sha256(content).hexdigest()
-    assert digest in str(warning.message)
-    [(place, repacked)] = found.repacked.items()
-    assert Path(place).name == name
-    assert repacked == digest
-    assert found.image_names()
-    assert set(images_of(found)) == found.image_names()
+    found = find(tmp_path, allow_repacked=True)
+    images_of(found)
+    assert found.repacked(digests_of(found)) == {name: hashlib.sha256(content).hexdigest()}
 
 
-def test_official_archives_are_taken_silently_also_where_repacked_ones_are_allowed(tmp_path):
+def test_official_archives_are_no_repacked_ones_also_where_these_are_allowed(tmp_path):
     write(tmp_path, ARCHIVE_BYTES)
     found = find(tmp_path, allow_repacked=True)
-    assert found.repacked == {}
+    assert images_of(found) == IMAGES
+    assert found.repacked(digests_of(found)) == {}
     assert found.archives == set(ARCHIVE_BYTES)
+
+
+def test_an_image_in_two_archives_of_unknown_contents_is_read_from_the_first(tmp_path):
+    name = NAMES[0]
+    write(tmp_path, {f"images_{n:02d}.tar.gz": tar_gz([(name, content)]) for n, content in ((20, b"20"), (21, b"21"))})
+    assert images_of(find(tmp_path, allow_repacked=True)) == {name: b"20"}
+
+
+def test_an_archive_all_of_whose_images_lie_in_folders_is_not_read(tmp_path):
+    write(tmp_path, ARCHIVE_BYTES | in_folder("images", HALVES[0]))
+    found = find(tmp_path)
+    assert images_of(found) == IMAGES
+    assert [path for path, digest in digests_of(found).items() if digest] == [str(tmp_path / "images_002.tar.gz")]
 
 
 @pytest.mark.parametrize("allow_repacked", [False, True])
@@ -297,7 +307,7 @@ def test_cut_archive_is_an_error_whatever_is_allowed(tmp_path, left, allow_repac
     content = content[: int(left * len(content)) if isinstance(left, float) else left]
     write(tmp_path, {"images_001.tar.gz": content})
     with pytest.raises(ReleaseError, match=r"images_001\.tar\.gz .*(is cut|It is cut)"):
-        find(tmp_path, allow_repacked)
+        images_of(find(tmp_path, allow_repacked))
 
 
 def test_cut_zip_is_an_error(tmp_path):

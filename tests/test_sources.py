@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import pickle
 import random
 import tarfile
 import tempfile
@@ -56,6 +57,10 @@ def write_tar_gz(path, members) -> None:
             archive.addfile(member, io.BytesIO(content))
 
 
+def read(source, wanted=NAMES) -> list[tuple[str, bytes]]:
+    return [(image.name, image.read()) for image in source.images(frozenset(wanted))]
+
+
 MAKERS = {"folder": make_folder, "zip": make_zip, "tar.gz": make_tar_gz}
 
 
@@ -70,23 +75,22 @@ def source(medium, tmp_path):
 
 
 def test_all_images_come_with_their_bytes(source):
-    assert dict(source.read(set(NAMES))) == IMAGES
+    assert dict(read(source, set(NAMES))) == IMAGES
 
 
 def test_images_come_in_the_mediums_order_whatever_is_asked_for(medium, source):
     order = tuple(sorted(NAMES)) if medium == "folder" else NAMES
-    assert source.names == order
-    assert tuple(name for name, _ in source.read(frozenset(NAMES))) == order
+    assert tuple(name for name, _ in read(source)) == order
 
 
 def test_only_wanted_images_are_given(source):
     wanted = {NAMES[3], NAMES[1], "00009999_000.png"}
-    assert dict(source.read(wanted)) == {name: IMAGES[name] for name in (NAMES[1], NAMES[3])}
-    assert list(source.read(set())) == []
+    assert dict(read(source, wanted)) == {name: IMAGES[name] for name in (NAMES[1], NAMES[3])}
+    assert read(source, set()) == []
 
 
 def test_source_can_be_read_again(source):
-    assert list(source.read(set(NAMES))) == list(source.read(set(NAMES)))
+    assert read(source) == read(source)
 
 
 def test_place_is_the_path(source, tmp_path):
@@ -100,7 +104,7 @@ def test_nothing_is_written_to_disk(medium, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     source = MAKERS[medium](tmp_path / "medium", IMAGES.items())
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    for _ in source.read(set(NAMES)):
+    for _ in read(source, set(NAMES)):
         assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
@@ -108,8 +112,7 @@ def test_nothing_is_written_to_disk(medium, tmp_path, monkeypatch):
 @pytest.mark.parametrize("make", [make_zip, make_tar_gz])
 def test_what_is_not_named_as_an_image_is_skipped(tmp_path, make):
     source = make(tmp_path / "medium", [*NOT_IMAGES.items(), *IMAGES.items()])
-    assert source.names == NAMES
-    assert dict(source.read({*NAMES, *NOT_IMAGES})) == IMAGES
+    assert read(source) == list(IMAGES.items())
 
 
 def test_directories_and_links_in_a_tar_gz_are_skipped(tmp_path):
@@ -127,14 +130,14 @@ def test_directories_and_links_in_a_tar_gz_are_skipped(tmp_path):
         member = tarfile.TarInfo("images/00000001_000.png")
         member.size = 3
         archive.addfile(member, io.BytesIO(b"png"))
-    assert TarGz(epath.Path(path)).names == ("00000001_000.png",)
+    wanted = [f"00000009_00{number}.png" for number in (0, 1)] + ["00000001_000.png"]
+    assert read(TarGz(epath.Path(path)), wanted) == [("00000001_000.png", b"png")]
 
 
 def test_directories_in_a_zip_are_skipped(tmp_path):
     path = tmp_path / "archive.zip"
     write_zip(path, [("images/", b""), ("images/00000009_000.png/", b""), ("images/00000001_000.png", b"png")])
     source = Zip(epath.Path(path))
-    assert source.names == ("00000001_000.png",)
     assert source.files == {"00000001_000.png"}
 
 
@@ -144,8 +147,7 @@ def test_image_that_is_there_twice_is_read_once_and_the_first_counts(tmp_path, w
     name, other = NAMES[0], NAMES[1]
     writer(path, [(f"b/{name}", b"first"), (f"b/{other}", b"other"), (f"a/{name}", b"second")])
     source = (Zip if writer is write_zip else TarGz)(epath.Path(path))
-    assert source.names == (name, other)
-    assert list(source.read({name, other})) == [(name, b"first"), (other, b"other")]
+    assert read(source, {name, other}) == [(name, b"first"), (other, b"other")]
 
 
 def test_zip_is_read_in_the_order_of_its_bytes_not_of_its_directory(tmp_path):
@@ -154,12 +156,12 @@ def test_zip_is_read_in_the_order_of_its_bytes_not_of_its_directory(tmp_path):
         for name, content in IMAGES.items():
             archive.writestr(name, content)
         archive.filelist.reverse()  # The directory is written when the zip is closed.
-    assert Zip(epath.Path(path)).names == NAMES
+    assert [name for name, _ in read(Zip(epath.Path(path)))] == list(NAMES)
 
 
 def test_compressed_zip_gives_the_same_images(tmp_path):
     source = make_zip(tmp_path / "archive.zip", IMAGES.items(), zipfile.ZIP_DEFLATED)
-    assert dict(source.read(set(NAMES))) == IMAGES
+    assert dict(read(source, set(NAMES))) == IMAGES
 
 
 def test_table_in_a_zip_is_read_by_name(tmp_path):
@@ -167,26 +169,64 @@ def test_table_in_a_zip_is_read_by_name(tmp_path):
     write_zip(path, [("Data_Entry_2017.csv", b"a table"), (f"images/{NAMES[0]}", b"png")])
     source = Zip(epath.Path(path))
     assert source.read_file("Data_Entry_2017.csv") == b"a table"
-    assert source.names == NAMES[:1]
 
 
 def test_digest_of_a_tar_gz_is_that_of_the_file(tmp_path):
     path = tmp_path / "images_001.tar.gz"
     # More than one buffer, and zeros behind the tar's end, as GNU tar writes them.
     write_tar_gz(path, [*IMAGES.items(), ("00000003_000.png", random.Random(0).randbytes(300_000))])
-    assert TarGz(epath.Path(path)).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    source = TarGz(epath.Path(path))
+    read(source)
+    assert source.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_reading_a_tar_gz_stops_behind_the_last_wanted_image(tmp_path):
+def test_a_tar_gz_is_read_once_and_to_its_end_whatever_is_wanted(tmp_path):
     path = tmp_path / "images_001.tar.gz"
-    # Half a megabyte each: more than any buffer between file and tar.
-    images = {name: random.Random(name).randbytes(500_000) for name in NAMES[:3]}
-    source = make_tar_gz(path, images.items())
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) * 2 // 3])
-    assert dict(source.read({NAMES[0]})) == {NAMES[0]: images[NAMES[0]]}
+    source = make_tar_gz(path, IMAGES.items())
+    path.write_bytes(path.read_bytes()[:-1])
+    images = source.images(frozenset(NAMES[:1]))
+    assert next(images).read() == IMAGES[NAMES[0]]
     with pytest.raises(ReleaseError, match="is cut or corrupt"):
-        list(source.read(set(NAMES)))
+        next(images)
+    assert source.sha256 is None
+
+
+@pytest.mark.parametrize("refuse", [False, True])
+def test_a_tar_gz_with_another_digest_is_refused_where_that_was_asked_for(tmp_path, refuse):
+    path = tmp_path / "images_001.tar.gz"
+    write_tar_gz(path, IMAGES.items())
+    source = TarGz(epath.Path(path), "0" * 64, refuse_others=refuse)
+    if not refuse:
+        assert dict(read(source)) == IMAGES
+        return
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(ReleaseError, match=f"images_001.tar.gz has SHA-256 {digest}; the NIH's has 0000"):
+        read(source)
+
+
+def test_an_archive_of_known_contents_holds_these_and_another_may_hold_anything():
+    names = frozenset(NAMES)
+    known = TarGz(epath.Path("a.tar.gz"), contents=("00000001_001.png", "00000013_005.png"))
+    assert known.held(names) == {"00000001_001.png", "00000002_000.png"}
+    assert TarGz(epath.Path("b.tar.gz")).held(names) == names
+
+
+@pytest.mark.parametrize("medium", MAKERS)
+def test_a_part_of_a_source_survives_pickling_and_gives_the_same_bytes(medium, tmp_path):
+    source = MAKERS[medium](tmp_path / "images_001.tar.gz", IMAGES.items())
+    part = pickle.loads(pickle.dumps(source.part(NAMES[:2])))
+    assert dict(read(part, NAMES[:2])) == {name: IMAGES[name] for name in NAMES[:2]}
+    assert len(pickle.dumps(source.part(NAMES[:2]))) < 1000
+
+
+def test_a_member_too_large_for_an_image_is_refused_before_it_is_in_memory(tmp_path):
+    """Forty megabytes of zeros, forty kilobytes packed."""
+    bomb = bytes(40 << 20)
+    write_zip(tmp_path / "a.zip", [(NAMES[0], bomb)], zipfile.ZIP_DEFLATED)
+    write_tar_gz(tmp_path / "a.tar.gz", [(NAMES[0], bomb)])
+    for source in (Zip(epath.Path(tmp_path / "a.zip")), TarGz(epath.Path(tmp_path / "a.tar.gz"))):
+        with pytest.raises(ReleaseError, match=rf"{NAMES[0]} has 41,943,040 bytes, or claims to"):
+            read(source)
 
 
 def flip(content: bytes, place: int) -> bytes:
@@ -214,12 +254,12 @@ TAR_GZ_DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", TAR_GZ_DAMAGE.values(), ids=TAR_GZ_DAMAGE.keys())
-def test_damaged_tar_gz_is_refused_by_name_when_it_is_opened(tmp_path, damage):
+def test_damaged_tar_gz_is_refused_by_name_when_it_is_read(tmp_path, damage):
     path = tmp_path / "images_007.tar.gz"
     write_tar_gz(path, IMAGES.items())
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ReleaseError, match=r"is cut or corrupt .*Delete it and get it again") as caught:
-        TarGz(epath.Path(path))
+        read(TarGz(epath.Path(path)))
     assert str(caught.value).startswith(str(path))
 
 
@@ -233,7 +273,7 @@ def test_a_tar_that_was_cut_before_it_was_zipped_is_refused(tmp_path, left):
     write_tar_gz(path, IMAGES.items())
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:left]))
     with pytest.raises(ReleaseError, match="images_001.tar.gz is cut or corrupt"):
-        TarGz(epath.Path(path))
+        read(TarGz(epath.Path(path)))
 
 
 @pytest.mark.parametrize("place", range(0, 24_000, 3001))
@@ -243,7 +283,7 @@ def test_no_damage_to_the_bytes_of_a_tar_gz_goes_unnoticed(tmp_path, place):
     # Behind gzip's header of 10 bytes and the file name in it, everything is covered by the checksum.
     path.write_bytes(flip(path.read_bytes(), 10 + len("images_007.tar") + 1 + place))
     with pytest.raises(ReleaseError):
-        TarGz(epath.Path(path))
+        read(TarGz(epath.Path(path)))
 
 
 ZIP_DAMAGE = {
@@ -275,9 +315,9 @@ def test_damaged_member_of_a_zip_is_refused_by_name_and_the_others_are_read(tmp_
     path.write_bytes(flip(path.read_bytes(), second.header_offset + 30 + len(second.filename) + 2500))
     source = Zip(epath.Path(path))
     with pytest.raises(ReleaseError, match=f"archive.zip, member {NAMES[1]} is cut or corrupt"):
-        list(source.read(set(NAMES)))
+        read(source)
     others = set(NAMES) - {NAMES[1]}
-    assert dict(source.read(others)) == {name: IMAGES[name] for name in others}
+    assert dict(read(source, others)) == {name: IMAGES[name] for name in others}
 
 
 def test_encrypted_member_of_a_zip_is_refused_by_name(tmp_path):
@@ -289,4 +329,4 @@ def test_encrypted_member_of_a_zip_is_refused_by_name(tmp_path):
     content[content.rindex(b"PK\1\2") + 8] |= 1
     path.write_bytes(content)
     with pytest.raises(ReleaseError, match=f"member {NAMES[0]} .*encrypted"):
-        list(Zip(epath.Path(path)).read({NAMES[0]}))
+        read(Zip(epath.Path(path)), {NAMES[0]})

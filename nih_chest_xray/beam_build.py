@@ -1,0 +1,165 @@
+"""Beam build: makes a dataset's examples with Apache Beam, where one machine is not enough.
+
+The table of what is to be made is written to the dataset's own folder, which every worker has to see anyway. A worker
+is sent the names of two small files for each of its tasks: a task is an archive, or some hundred images.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import pickle
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import apache_beam as beam
+import pandas as pd
+from etils import epath
+
+from nih_chest_xray.augmentation import get_augmentation, register
+from nih_chest_xray.cohort import SUBSETS
+from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.examples import make_examples
+from nih_chest_xray.manifest import RowsOfSource
+from nih_chest_xray.release import Release
+
+_IMAGES_PER_TASK = 500
+_ARCHIVES = "archives"
+
+Made = tuple[str, tuple[int, str, dict[str, Any]]]
+"""Key, and number of the task, subset and example."""
+
+
+class BeamBuild:
+    """The examples of each subset, as parts of one pipeline that reads everything once."""
+
+    def __init__(
+        self, release: Release, manifest: pd.DataFrame, config: NihChestXrayConfig, folder: epath.Path
+    ) -> None:
+        """Writes the tasks.
+
+        Args:
+          release: Where images are. Workers have to see these places.
+          manifest: What is to be made.
+          config: How.
+          folder: Where the dataset is made; workers have to see it.
+        """
+        self._config = config
+        self._folder = folder / "beam"
+        self._folder.mkdir()
+        self._tables: dict[frozenset[str], str] = {}
+        self._tasks: list[tuple[int, str, str]] = []
+        self._several_may_hold_an_image = False
+        self._made: dict[str, beam.PCollection] = {}
+        for source, names in release.shares(frozenset(manifest["source_name"])):
+            self._several_may_hold_an_image |= not source.certain
+            for part in [sorted(names)] if source.one_pass else _parts(sorted(names)):
+                table = self._table(manifest, frozenset(part))
+                task = self._folder / f"source-{len(self._tasks):05d}.pickle"
+                task.write_bytes(pickle.dumps(source.part(part)))
+                self._tasks.append((len(self._tasks), str(task), table))
+
+    def examples(self, subset: str) -> beam.PTransform:
+        """Returns a transform that gives the keys and examples of a subset."""
+        return _Subset(self, subset)
+
+    def report(self) -> tuple[frozenset[str], dict[str, str]]:
+        """Returns, after the pipeline has run, the names of all examples, and the digests of archives by place."""
+        names = json.loads((self._folder / "names.json").read_text())
+        archives = json.loads((self._folder / "archives.json").read_text())
+        return frozenset(names), dict(archives)
+
+    def close(self) -> None:
+        """Removes what was written for the workers."""
+        self._folder.rmtree()
+
+    def made(self, pipeline: beam.Pipeline, subset: str) -> beam.PCollection:
+        """Returns the examples of a subset, as `Made`. The subsets share what gives the examples of all."""
+        if not self._made:
+            results = (
+                pipeline
+                | "Tasks" >> beam.Create(self._tasks)
+                | "SpreadTasks" >> beam.Reshuffle()
+                | "MakeExamples" >> beam.ParDo(_MakeExamples(self._config)).with_outputs(_ARCHIVES, main="examples")
+            )
+            examples = results.examples
+            if self._several_may_hold_an_image:
+                examples |= "GroupByName" >> beam.GroupByKey() | "TakeFirst" >> beam.MapTuple(_first)
+            by_subset = examples | "BySubset" >> beam.Partition(_subset_number, len(SUBSETS))
+            self._made = dict(zip(SUBSETS, by_subset, strict=True))
+            for name, collection in (("names", examples | "Names" >> beam.Keys()), (_ARCHIVES, results[_ARCHIVES])):
+                write = functools.partial(_write_json, str(self._folder / f"{name}.json"))
+                _ = collection | f"List_{name}" >> beam.combiners.ToList() | f"Write_{name}" >> beam.Map(write)
+        return self._made[subset]
+
+    def _table(self, manifest: pd.DataFrame, names: frozenset[str]) -> str:
+        """Returns the file that holds the images' rows. Archives that may hold the same images share one."""
+        if names not in self._tables:
+            path = self._folder / f"rows-{len(self._tables):05d}.pickle"
+            path.write_bytes(pickle.dumps(manifest[manifest["source_name"].isin(names)]))
+            self._tables[names] = str(path)
+        return self._tables[names]
+
+
+class _Subset(beam.PTransform):
+    def __init__(self, build: BeamBuild, subset: str) -> None:
+        super().__init__()
+        self._build = build
+        self._subset = subset
+
+    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection:
+        return self._build.made(begin.pipeline, self._subset) | beam.MapTuple(_key_and_example)
+
+
+class _MakeExamples(beam.DoFn):
+    """Makes the examples of a task, and gives the digest of an archive."""
+
+    def __init__(self, config: NihChestXrayConfig) -> None:
+        super().__init__()
+        self._config = config
+        # A user's own are registered by a module that workers need not have.
+        self._augmentations = [get_augmentation(name) for name in config.augmentations]
+
+    def setup(self) -> None:
+        for augmentation in self._augmentations:
+            register(augmentation)
+
+    def process(self, task: tuple[int, str, str]) -> Iterator[Made | beam.pvalue.TaggedOutput]:
+        number, source_file, table = task
+        source = pickle.loads(epath.Path(source_file).read_bytes())
+        rows_of = _read_table(table)
+        for image in source.images(frozenset(rows_of)):
+            rows = rows_of[image.name]
+            examples = make_examples(image.read(), image.place, rows, self._config)
+            for row, (key, example) in zip(rows, examples, strict=True):
+                yield key, (number, row.subset, example)
+        if source.one_pass:
+            yield beam.pvalue.TaggedOutput(_ARCHIVES, (source.place, source.sha256))
+
+
+@functools.lru_cache(maxsize=2)
+def _read_table(path: str) -> RowsOfSource:
+    """Reads a table once in a worker, whichever of its tasks need it."""
+    return RowsOfSource(pickle.loads(epath.Path(path).read_bytes()))
+
+
+def _parts(names: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(names), _IMAGES_PER_TASK):
+        yield names[start : start + _IMAGES_PER_TASK]
+
+
+def _first(key: str, made: Collection[tuple[int, str, dict[str, Any]]]) -> Made:
+    """Of an image that several archives hold, takes the first archive's, as a local build does."""
+    return key, min(made, key=lambda each: each[0])
+
+
+def _subset_number(made: Made, _subsets: int) -> int:
+    return SUBSETS.index(made[1][1])
+
+
+def _key_and_example(key: str, made: tuple[int, str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    return key, made[2]
+
+
+def _write_json(path: str, content: Any) -> None:
+    epath.Path(path).write_text(json.dumps(content))
