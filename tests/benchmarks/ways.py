@@ -128,12 +128,9 @@ class Watch:
         seconds, cpu = time.perf_counter() - self._start, time.process_time() - self._cpu
         self._stopped.set()
         self._thread.join()
-        return {
-            "seconds": seconds,
-            "cpu": cpu,
-            "read": self._bytes_read() - self._read,
-            "extra_disk": self._most - self._on_disk(),
-        }
+        left = self._on_disk()
+        extra = max(0, self._most - left) / left
+        return {"seconds": seconds, "cpu": cpu, "read": self._bytes_read() - self._read, "extra_share": extra}
 
     def _bytes_read(self) -> int:
         return int(Path("/proc/self/io").read_text().split()[1])
