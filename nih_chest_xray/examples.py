@@ -41,7 +41,7 @@ def make_examples(
             encoded = content
         else:
             encoded = _encode(pixels, row, config)
-        yield row.image_name, _example(row, encoded, config)
+        yield row.image_name, {"image": encoded} | fields(row, config)
 
 
 def _encode(pixels: np.ndarray, row: Any, config: NihChestXrayConfig) -> bytes:
@@ -53,12 +53,12 @@ def _encode(pixels: np.ndarray, row: Any, config: NihChestXrayConfig) -> bytes:
     return image.encode(pixels, config.image_format)
 
 
-def _example(row: Any, encoded: bytes, config: NihChestXrayConfig) -> dict[str, Any]:
+def fields(row: Any, config: NihChestXrayConfig) -> dict[str, Any]:
+    """Returns what the example of a manifest row, a named tuple, holds beside its image, as the schema has it."""
     boxes = row.boxes
     if row.augmentation != NO_AUGMENTATION:
         boxes = move(boxes, row.augmentation, row.draw, config)
     example = {
-        "image": encoded,
         "label": row.label,
         "image_name": row.image_name,
         "findings": list(row.findings),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow_datasets as tfds
 
-from nih_chest_xray import image, labels
+from nih_chest_xray import labels, png
 from nih_chest_xray.augmentation import BUILT_IN, NO_AUGMENTATION
 from nih_chest_xray.cohort import CLASSES
 from nih_chest_xray.config import NihChestXrayConfig
@@ -21,7 +21,7 @@ _LABEL_DOCS = {
 
 def make_features(config: NihChestXrayConfig) -> tfds.features.FeaturesDict:
     """Returns the features of a config's examples."""
-    size = config.image_size or image.SOURCE_SIZE
+    size = config.image_size or png.SOURCE_SIZE
     features = {
         "image": tfds.features.Image(
             shape=(size, size, 1),

@@ -36,6 +36,31 @@ def decode(content: bytes) -> np.ndarray:
     return pixels
 
 
+def decode_stored(content: bytes, image_format: str) -> np.ndarray:
+    """Decodes what `encode` wrote, or one of the NIH's grey PNGs, whole.
+
+    Args:
+      content: An encoded image.
+      image_format: 'png' or 'jpeg'.
+
+    Returns:
+      (height, width) uint8.
+
+    Raises:
+      ImageError: The bytes are not of this format, are cut or corrupt, or not grey of 8 bits.
+    """
+    # A JPEG has no checksum and is decoded as far as it goes, so its end is asked for.
+    whole = content[:8] == png.SIGNATURE if image_format == "png" else content[:2] + content[-2:] == b"\xff\xd8\xff\xd9"
+    if not whole:
+        raise ImageError(f"no {image_format.upper()}, or a cut one: {len(content)} bytes that begin {content[:8]!r}")
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ImageError(f"the {image_format.upper()} of {len(content)} bytes is corrupt")
+    if pixels.ndim != 2 or pixels.dtype != np.uint8:
+        raise ImageError(f"the {image_format.upper()} has {pixels.shape} {pixels.dtype}; expected grey of 8 bits")
+    return pixels
+
+
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
     """Averages areas: (height, width) uint8 to (size, size) uint8. From 1024 to 512 each pixel is the mean of four."""
     if pixels.shape == (size, size):

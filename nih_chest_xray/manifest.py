@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,6 +18,8 @@ from nih_chest_xray.augmentation import NO_AUGMENTATION, draw_augmentations
 from nih_chest_xray.boxes import Box, boxes_of
 from nih_chest_xray.cohort import CLASSES, SUBSETS, class_indicators
 from nih_chest_xray.config import NihChestXrayConfig
+
+_NAME = re.compile(r"(?P<stem>\d{8}_\d{3})(_aug\d+)?\.png")
 
 
 def make_manifest(cohort: pd.DataFrame, config: NihChestXrayConfig, boxes: dict[str, tuple[Box, ...]]) -> pd.DataFrame:
@@ -77,6 +80,16 @@ class RowsOfSource(Mapping):
     def __len__(self) -> int:
         """Returns the number of source images."""
         return len(self._positions)
+
+
+def source_of(image_name: str) -> str | None:
+    """Returns the name of the image that an example was made from; None for what is no example's name.
+
+    >>> source_of("00000013_005_aug1.png"), source_of("00000013_005.png"), source_of("holiday.png")
+    ('00000013_005.png', '00000013_005.png', None)
+    """
+    match = _NAME.fullmatch(image_name)
+    return f"{match['stem']}.png" if match else None
 
 
 def metadata_csv(manifest: pd.DataFrame) -> str:

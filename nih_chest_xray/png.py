@@ -20,7 +20,7 @@ from zlib_ng import zlib_ng
 SOURCE_SIZE = 1024
 """Pixels a side of every image of the release."""
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGBA = 0, 6
 _UP = 2  # The filter that subtracts the row above.
 _CHANNELS = {_GREY: 1, _RGBA: 4}
@@ -83,7 +83,7 @@ def encode(pixels: np.ndarray) -> bytes:
     deflater = zlib_ng.compressobj(1, zlib_ng.DEFLATED, 15, 9, zlib_ng.Z_HUFFMAN_ONLY)
     header = struct.pack(">IIBBBBB", width, height, 8, _GREY, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", deflater.compress(rows) + deflater.flush()), (b"IEND", b""))
-    return _SIGNATURE + b"".join(_chunk(kind, data) for kind, data in chunks)
+    return SIGNATURE + b"".join(_chunk(kind, data) for kind, data in chunks)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -92,7 +92,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 def _colour_type(content: bytes) -> int:
     """Reads the PNG's header (section 11.2.1 of the PNG specification) before any pixel is decoded."""
-    if content[:8] != _SIGNATURE or content[12:16] != b"IHDR" or len(content) < 33:
+    if content[:8] != SIGNATURE or content[12:16] != b"IHDR" or len(content) < 33:
         raise ImageError(f"not a PNG: it has {len(content)} bytes and begins with {content[:16]!r}")
     width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
     depth, colour_type, interlace = content[24], content[25], content[28]
@@ -130,7 +130,7 @@ def _inflate(content: bytes, expected: int) -> bytes:
 def _chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:
     """Yields type and data of each chunk (section 5.3), its check sum compared."""
     view = memoryview(content)
-    start, kind = len(_SIGNATURE), b""
+    start, kind = len(SIGNATURE), b""
     while kind != b"IEND":
         length, kind = int.from_bytes(view[start : start + 4], "big"), bytes(view[start + 4 : start + 8])
         end = start + 12 + length

@@ -7,6 +7,7 @@ no order of their own. Two builds of the same examples then differ in bytes, and
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -32,13 +33,32 @@ class DeterministicWriter(writer.ExampleWriter):
           path: Of the shard.
           examples: Keys and serialised `tf.train.Example`s.
         """
-        return super().write(path, self._records(examples))
+        return super().write(path, _Resumed(self._records(examples)))
 
     def _records(self, examples: Iterable[tuple[Any, bytes]]) -> Iterator[tuple[Any, bytes]]:
         for key, record in examples:
             yield key, _in_order(record)
             if self._on_record:
                 self._on_record()
+
+
+class _Resumed:
+    """Items that go on where the last reader left them, behind as many places as were read.
+
+    TFDS writes Parquet in batches of 100 and takes each with `itertools.islice(items, start, start + 100)`. Of an
+    iterator, which does not begin anew, that loses all batches but the first; of a list it does not, but a list of a
+    shard is a gigabyte.
+    """
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items = iter(items)
+        self._read = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from itertools.repeat(None, self._read)
+        for item in self._items:
+            self._read += 1
+            yield item
 
 
 @contextlib.contextmanager

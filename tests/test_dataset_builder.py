@@ -455,12 +455,14 @@ def test_jpeg_is_stored_where_it_is_asked_for(phantom_dir, tmp_path, make_config
         assert example["image"].startswith(b"\xff\xd8")
 
 
-@pytest.mark.parametrize("layout", ["folder", "zip"])
-def test_a_release_is_found_and_read_on_a_cloud_path(layout, phantom):
-    """TFDS's mock serves gs:// through epath; a whole build would have TensorFlow's C++ writer ask the real cloud."""
+def test_a_release_is_found_and_read_on_a_cloud_path(phantom):
+    """TFDS's mock serves gs:// through epath, but no file that stays open, as a zip does.
+
+    Nor a whole build: TensorFlow's C++ writer would ask the real cloud.
+    """
     with tfds.testing.MockFs():
         folder = epath.Path("gs://bucket/nih")
-        phantom.write(folder, layout)
+        phantom.write(folder)
         found = find_release(folder, {}, allow_repacked=True)
         read = {image.name: image.read() for image in found.images(frozenset(phantom.names))}
         assert read == phantom.drawn

@@ -243,13 +243,13 @@ DOUBTFUL = {
         damaged(ARCHIVE_BYTES["images_002.tar.gz"]),
         [
             hashlib.sha256(damaged(ARCHIVE_BYTES["images_002.tar.gz"])).hexdigest(),
-            f"images_002.tar.gz has {KNOWN['images_002.tar.gz'].sha256}",
+            f"the NIH's has {KNOWN['images_002.tar.gz'].sha256}",
         ],
     ),
     "another digest under the script's name": (
         "images_02.tar.gz",
         damaged(ARCHIVE_BYTES["images_002.tar.gz"]),
-        [f"images_002.tar.gz has {KNOWN['images_002.tar.gz'].sha256}"],
+        [f"the NIH's has {KNOWN['images_002.tar.gz'].sha256}"],
     ),
     "one archive named as another": (
         "images_002.tar.gz",
@@ -370,4 +370,5 @@ def test_real_lists_have_the_published_sizes_and_share_no_patient(real_dir):
 def test_real_folder_gives_every_png_in_it(real_dir):
     found = find_release(epath.Path(real_dir), {}, False)
     assert found.label_file == V2020
-    assert images_of(found) == {path.name: path.read_bytes() for path in (real_dir / "images").glob("*.png")}
+    expected = {path.name: path.read_bytes() for path in (real_dir / "images").glob("*.png")}
+    assert {image.name: image.read() for image in found.images(frozenset(expected))} == expected

@@ -1,0 +1,61 @@
+"""The command line: `nih-chest-xray`, or `python -m nih_chest_xray`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a subcommand and returns the exit code: 0, 1 where something is wrong, 2 where the usage is."""
+    parser = argparse.ArgumentParser(prog="nih-chest-xray", description="Tools for datasets of nih_chest_xray.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_verify(commands)
+    parsed = parser.parse_args(arguments)
+    return parsed.run(parsed)
+
+
+def _add_verify(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "verify",
+        help="check a built dataset by itself and against its source",
+        description="Check a built dataset by itself and, with --release, against what it was built from. Exits with 0"
+        " if all is well, with 1 if a check failed, with 2 if there is nothing to check.",
+    )
+    parser.add_argument("dataset_dir", help="folder of a version, such as …/nih_chest_xray/nodule/1.0.0")
+    parser.add_argument("--release", metavar="DIR", help="the folder that it was built from (tfds build --manual_dir)")
+    parser.add_argument("--images", type=_whole, default=64, metavar="N", help="images to compare with it (default 64)")
+    parser.add_argument("--all", action="store_true", help="compare all images with it")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--imports", default="", metavar="MODULES", help="modules with augmentations of your own")
+    parser.set_defaults(run=_verify)
+
+
+def _verify(parsed: argparse.Namespace) -> int:
+    # Before TensorFlow is imported: a check needs no GPU, and its reader's logs are none of the report's.
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from nih_chest_xray import verify
+
+    try:
+        for module in filter(None, parsed.imports.split(",")):
+            importlib.import_module(module)
+        done = verify.verify(parsed.dataset_dir, parsed.release, None if parsed.all else parsed.images)
+    except (verify.UsageError, ImportError) as error:
+        print(f"nih-chest-xray verify: {error}", file=sys.stderr)
+        return 2
+    print(verify.as_json(done) if parsed.json else verify.report(done))
+    return int(verify.failed(done))
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number of at least 1")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,342 @@
+"""Checks: what must hold of a built dataset by itself. Each takes what was read and returns one `Check`."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow_datasets as tfds
+from etils import epath
+
+from nih_chest_xray.augmentation import NO_AUGMENTATION
+from nih_chest_xray.cohort import POSITIVE, SUBSETS
+from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
+from nih_chest_xray.features import make_features
+from nih_chest_xray.manifest import make_manifest, source_of, split_digests, summarise
+from nih_chest_xray.records import Records, one_line, shards
+from nih_chest_xray.release import OFFICIAL_LISTS
+
+OK, FAILED, SKIPPED = "ok", "FAILED", "skipped"
+
+_HEADER = ["image_name", "label", "subset"]
+_SHARD = re.compile(r".*-\d{5}-of-\d{5}(\..*)?")
+_TFRECORD_FRAME = 16
+"""Bytes that a TFRecord file has for each record, beside the record's own."""
+_PICTURE_FIELDS = frozenset({"image_size", "image_format", "rotation_degrees", "allow_missing_images"})
+"""Fields of a config that change no image's name and subset."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """The outcome of one check.
+
+    Attributes:
+      name: A short name.
+      status: 'ok', 'FAILED' or 'skipped'.
+      seen: What was seen, or why it was skipped.
+      offenders: What is wrong, a text for each record, row or file.
+    """
+
+    name: str
+    status: str
+    seen: str
+    offenders: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """What lies in a dataset's folder beside its records.
+
+    Attributes:
+      folder: Of one version of one config.
+      info: What dataset_info.json and features.json say.
+      metadata: What metadata.json says, None if it cannot be read.
+      config: The config that metadata.json names, None if it cannot be made.
+      listed: The rows of metadata.csv, with `row` as a text editor counts lines; None if it cannot be read.
+      problems: What is wrong with the three files.
+    """
+
+    folder: epath.Path
+    info: tfds.core.DatasetInfo
+    metadata: Mapping[str, Any] | None
+    config: NihChestXrayConfig | None
+    listed: pd.DataFrame | None
+    problems: tuple[str, ...]
+
+
+def open_dataset(folder: epath.Path) -> Dataset:
+    """Reads a dataset's small files.
+
+    Raises:
+      Exception: What TFDS raises where it cannot open the dataset.
+    """
+    problems: list[str] = []
+
+    def attempt(read: Callable[[], Any], what: str) -> Any:
+        try:
+            return read()
+        except Exception as error:  # What a damaged or missing file sets off: errors of the system, JSON, the config.
+            problems.append(f"{what}: {one_line(error)}")
+            return None
+
+    info = tfds.builder_from_directory(folder).info
+    metadata = attempt(lambda: _read_metadata_json(folder / "metadata.json"), "metadata.json")
+    config = None
+    if metadata is not None:
+        config = attempt(lambda: NihChestXrayConfig(**metadata["config"]), "metadata.json's config cannot be made")
+    listed = attempt(lambda: _read_metadata_csv(folder / "metadata.csv"), "metadata.csv")
+    return Dataset(folder, info, metadata, config, listed, tuple(problems))
+
+
+def _read_metadata_json(path: epath.Path) -> dict[str, Any]:
+    metadata = json.loads(path.read_text())
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("config"), dict):
+        raise ValueError("expected an object with the config's fields under 'config'")
+    return metadata
+
+
+def _read_metadata_csv(path: epath.Path) -> pd.DataFrame:
+    rows = list(csv.reader(path.read_text().splitlines(), strict=True))
+    if not rows or rows[0] != _HEADER:
+        raise ValueError(f"the header is {','.join(rows[0]) if rows else ''!r}; expected {','.join(_HEADER)}")
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(_HEADER):
+            raise ValueError(f"row {number} has {len(row)} cells; expected {len(_HEADER)}")
+    return pd.DataFrame(rows[1:], columns=_HEADER, dtype=object).assign(row=range(2, len(rows) + 1))
+
+
+def conclude(name: str, seen: str, offenders: Iterable[str]) -> Check:
+    """Returns a check that failed if there are offenders."""
+    offenders = tuple(offenders)
+    return Check(name, FAILED if offenders else OK, seen, offenders)
+
+
+def check_files(dataset: Dataset) -> Check:
+    """Shards are those that dataset_info.json names, of the size that it records; the other files can be read."""
+    info, named = dataset.info, shards(dataset.info)
+    expected = {path.name for _, path in named}
+    for other in info.alternative_file_formats:
+        expected |= {path.name for _, path in shards(info, other)}
+    there = {path.name for path in dataset.folder.iterdir() if _SHARD.fullmatch(path.name)}
+    missing = sorted({path.name for _, path in named} - there)
+    problems = [f"{name}: is named by dataset_info.json, but not there" for name in missing]
+    problems += [f"{name}: is there, but not named by dataset_info.json" for name in sorted(there - expected)]
+    total = 0
+    for subset, split in info.splits.items():
+        size = sum(path.stat().length for name, path in named if name == subset and path.name in there)
+        total += size
+        problems += [] if any(path.name in missing for path in split.filepaths) else _size_problems(info, split, size)
+    problems += [*dataset.problems, *_schema_problems(dataset)]
+    rows = "no metadata.csv" if dataset.listed is None else f"metadata.csv of {len(dataset.listed):,} rows"
+    seen = f"{len(named) - len(missing)} {info.file_format.value} shards of {total:,} bytes; {rows}"
+    return conclude("files", f"{seen}; {'no ' if dataset.metadata is None else ''}metadata.json", problems)
+
+
+def _size_problems(info: tfds.core.DatasetInfo, split: tfds.core.SplitInfo, size: int) -> list[str]:
+    """TFDS records the sum of the records' bytes when it builds, that of the files when it converts formats."""
+    recorded = int(split.num_bytes)
+    expected = recorded + _TFRECORD_FRAME * split.num_examples
+    # Other formats compress and pad, so that nothing follows for the size of their files.
+    if info.file_format.value != "tfrecord" or not recorded or size in (recorded, expected):
+        return []
+    return [f"the shards of {split.name} have {size:,} bytes; by dataset_info.json {expected:,}"]
+
+
+def _schema_problems(dataset: Dataset) -> list[str]:
+    if dataset.config is None:
+        return []
+    stored, expected = (dict(_describe(f)) for f in (dataset.info.features, make_features(dataset.config)))
+    return [
+        f"features.json and the labels.txt files: {name} is {stored.get(name)}, by the config {expected.get(name)}"
+        for name in sorted(stored.keys() | expected.keys())
+        if stored.get(name) != expected.get(name)
+    ]
+
+
+def _describe(feature: tfds.features.FeatureConnector, name: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(feature, tfds.features.FeaturesDict):
+        for key, inner in feature.items():
+            yield from _describe(inner, f"{name}/{key}".lstrip("/"))
+    elif isinstance(feature, tfds.features.Sequence):
+        yield from _describe(feature.feature, f"{name}[]")
+    else:
+        names = f" {feature.names}" if isinstance(feature, tfds.features.ClassLabel) else ""
+        yield name, f"{type(feature).__name__} {feature.shape} {np.dtype(feature.np_dtype).name}{names}"
+
+
+def check_records(records: Records) -> Check:
+    """Every record can be read and parsed, and its image decodes whole, to the declared size."""
+    seen = f"{sum(records.lengths.values()):,} found, {len(records.problems):,} broken"
+    return conclude("records", seen, records.problems)
+
+
+def check_counts(dataset: Dataset, records: Records) -> Check:
+    """dataset_info.json, metadata.csv and metadata.json count what the records are."""
+    problems, table = [], records.table
+    counted = {subset: int((table["subset"] == subset).sum()) for subset in dataset.info.splits}
+    for subset, split in dataset.info.splits.items():
+        for path, length in zip(split.filepaths, split.shard_lengths, strict=True):
+            found = records.lengths.get(path.name, 0)
+            if found != length:
+                problems.append(f"{path.name}: {found:,} records; by dataset_info.json {length:,}")
+        if counted[subset] != split.num_examples:
+            problems.append(f"{subset}: {counted[subset]:,} sound records; by dataset_info.json {split.num_examples:,}")
+    for subset in sorted({*counted, *SUBSETS}) if dataset.listed is not None else ():
+        listed = int((dataset.listed["subset"] == subset).sum())
+        if listed != counted.get(subset, 0):
+            problems.append(f"{subset}: {counted.get(subset, 0):,} sound records; by metadata.csv {listed:,}")
+    if dataset.config is not None:
+        summary = json.loads(json.dumps(summarise(table, dataset.config)))
+        said = dict(_flatten(dataset.metadata))
+        for key, value in _flatten(summary):
+            if said.get(key) != value:
+                problems.append(f"metadata.json: {key} is {said.get(key)}; by the sound records {value}")
+    return conclude("counts", ", ".join(f"{subset} {number:,}" for subset, number in counted.items()), problems)
+
+
+def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flatten(inner, f"{path}.{key}".lstrip("."))
+    else:
+        yield path, value
+
+
+def check_names(dataset: Dataset, records: Records) -> Check:
+    """Names are unique, and names, labels and subsets are those of metadata.csv."""
+    table, listed = records.table, dataset.listed
+    problems = [
+        f"{name}: is in {len(group)} records ({', '.join(group)})"
+        for name, group in table[table["image_name"].duplicated(keep=False)].groupby("image_name")["record"]
+    ]
+    if listed is None:
+        return conclude("names", f"{len(table):,} names of records; there is no metadata.csv to compare", problems)
+    rows: dict[str, Any] = {}
+    for row in listed.itertuples(index=False):
+        if row.image_name in rows:
+            problems.append(f"{row.image_name}: is in rows {rows[row.image_name].row} and {row.row} of metadata.csv")
+        rows[row.image_name] = row
+    for stored in table.itertuples(index=False):
+        row = rows.get(stored.image_name)
+        if row is None:
+            problems.append(f"{stored.image_name}: is in {stored.record}, but not in metadata.csv")
+            continue
+        for column in ("label", "subset"):
+            ours, theirs = getattr(stored, column), getattr(row, column)
+            if ours != theirs:
+                problems.append(
+                    f"{stored.image_name}: {column} is {ours!r} in {stored.record}, {theirs!r} in row {row.row} of"
+                    " metadata.csv"
+                )
+    present = set(table["image_name"])
+    problems += [
+        f"{name}: is in row {row.row} of metadata.csv, but in no sound record"
+        for name, row in rows.items()
+        if name not in present
+    ]
+    return conclude("names", f"{len(present):,} names of records, {len(rows):,} of metadata.csv", problems)
+
+
+def check_patients(records: Records) -> Check:
+    """A patient is in one subset; images bear the patient's number.
+
+    Of a study's number nothing is asked: in the NIH's table 24,106 follow-ups are not the number in the image's name.
+    """
+    problems, table = [], records.table
+    for row in table.itertuples(index=False):
+        if source_of(row.image_name) is None:
+            problems.append(f"{row.image_name} in {row.record}: is not the name of an image")
+        elif int(row.image_name[:8]) != row.patient_id:
+            problems.append(f"{row.image_name} in {row.record}: has patient_id {row.patient_id}")
+    first = table.drop_duplicates(["patient_id", "subset"])
+    for patient, group in first[first["patient_id"].duplicated(keep=False)].groupby("patient_id"):
+        places = [f"{row.subset} ({row.image_name} in {row.record})" for row in group.itertuples(index=False)]
+        problems.append(f"patient {patient}: is in {' and '.join(places)}")
+    return conclude("patients", f"{table['patient_id'].nunique():,} patients", problems)
+
+
+def check_augmentation(dataset: Dataset, records: Records) -> Check:
+    """Copies are just those that the config asks for: of training images with a nodule, as many as it says."""
+    if dataset.config is None:
+        return Check("augmentation", SKIPPED, "there is no config in metadata.json")
+    config = dataset.config
+    table = records.table.drop_duplicates("image_name")
+    is_copy = table["augmentation"] != NO_AUGMENTATION
+    is_copy |= table["image_name"] != table["image_name"].map(source_of)
+    copies, originals = table[is_copy], table[~is_copy].drop(columns="bboxes")
+    nodules = [not POSITIVE[config.task].isdisjoint(findings) for findings in originals["findings"]]
+    originals = originals.assign(positive=pd.Series(nodules, originals.index, bool))
+    planned = make_manifest(originals, config, {})
+    planned = planned[planned["augmentation"] != NO_AUGMENTATION].set_index("image_name")
+    problems = [
+        f"{name}: a copy of {planned.at[name, 'source_name']} that the config asks for is in no sound record"
+        for name in planned.index.difference(copies["image_name"])
+    ]
+    sources = originals.set_index("image_name")
+    for copy in copies.itertuples(index=False):
+        asked = planned["augmentation"].get(copy.image_name)
+        if asked is None or copy.subset != "train":
+            problems.append(f"{copy.image_name} in {copy.record}: {_why_unplanned(copy, sources, config)}")
+        elif asked != copy.augmentation:
+            problems.append(f"{copy.image_name} in {copy.record}: is {copy.augmentation!r}; the seed drew {asked!r}")
+    seen = f"{len(copies):,} copies, {config.augmented_copies} of each training image with a nodule"
+    return conclude("augmentation", seen, problems)
+
+
+def _why_unplanned(copy: Any, sources: pd.DataFrame, config: NihChestXrayConfig) -> str:
+    source = source_of(copy.image_name)
+    if copy.augmentation == NO_AUGMENTATION or source in (None, copy.image_name):
+        return f"augmentation {copy.augmentation!r} does not go with this name"
+    if copy.subset != "train":
+        return f"an augmented copy in {copy.subset}"
+    if source not in sources.index:
+        return f"a copy whose source {source} is in no sound record"
+    if sources.at[source, "subset"] != "train":
+        return f"a copy of {source}, which is in {sources.at[source, 'subset']}"
+    if not sources.at[source, "positive"]:
+        return f"a copy of {source}, which has no nodule"
+    return f"the config asks for {config.augmented_copies} copies of an image"
+
+
+def check_splits(dataset: Dataset, records: Records) -> Check:
+    """The splits are those that this version of the package pins, where they are made of the official files."""
+    if dataset.config is None:
+        return Check("splits", SKIPPED, "there is no config in metadata.json")
+    named = next((c.name for c in NAMED_CONFIGS if _splits_alike(c, dataset.config)), None)
+    pinned = _pinned_splits().get(named)
+    if named is None:
+        return Check("splits", SKIPPED, "a custom config")
+    if pinned is None:
+        return Check("splits", SKIPPED, f"splits.tsv does not pin {named}")
+    tables = dataset.metadata["tables"]
+    deciding = tables.keys() & {dataset.metadata["label_file"], *OFFICIAL_LISTS.values()}
+    unofficial = sorted(name for name in deciding if not tables[name]["official"])
+    if unofficial and not dataset.config.phantom_patients:
+        return Check("splits", SKIPPED, f"built from {unofficial[0]}, which is not the NIH's own")
+    if missing := dataset.metadata["missing_images"]:
+        return Check("splits", SKIPPED, f"{missing:,} images were missing when it was built")
+    problems = []
+    for subset, found in split_digests(records.table).items():
+        if found != pinned[subset]:
+            ours, theirs = (f"{number:,} names of SHA-256 {digest}" for number, digest in (found, pinned[subset]))
+            problems.append(f"{subset}: {ours}; pinned {theirs}")
+    return conclude("splits", f"compared with the pinned names of {named}", problems)
+
+
+def _splits_alike(named: NihChestXrayConfig, config: NihChestXrayConfig) -> bool:
+    return all(config.choices[field] == value for field, value in named.choices.items() if field not in _PICTURE_FIELDS)
+
+
+def _pinned_splits() -> dict[str, dict[str, tuple[int, str]]]:
+    """Returns splits.tsv: {config: {subset: (examples, SHA-256 of the sorted image names)}}."""
+    pinned: dict[str, dict[str, tuple[int, str]]] = {}
+    for line in epath.Path(__file__).with_name("splits.tsv").read_text().splitlines()[1:]:
+        config, subset, number, digest = line.split("\t")
+        pinned.setdefault(config, {})[subset] = (int(number), digest)
+    return pinned

@@ -1,0 +1,302 @@
+"""Records: reads a built dataset's shards, in whatever format, record by record, and says what is wrong with each.
+
+TFDS reads a dataset in order to train on it: it stops at the first broken record, without its place. Here each record
+is named as in TFDS's own ids (`tfds_id`): the shard's file name, and the record's number in it, from 0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import tensorflow_datasets as tfds
+from etils import epath
+from tqdm import tqdm
+
+from nih_chest_xray.image import ImageError, decode_stored
+from nih_chest_xray.labels import FINDINGS, label_string
+from nih_chest_xray.parallel import map_in_order, worker_count
+
+_THUMBNAIL = 16
+"""Pixels a side of what is kept of a JPEG."""
+_JPEG_TOLERANCE = 3
+"""Grey levels by which the means of two JPEGs of the same image may differ."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """What was read of a dataset.
+
+    Attributes:
+      table: A row for each record that could be parsed: `subset`, `record` (its name), each feature but the image as a
+        plain value (a class as its name, the label of several findings as the NIH's string), and `image_digest`, None
+        for an image that cannot be decoded.
+      problems: What is wrong with records, each beginning with the record's name.
+      lengths: Number of records in each shard that is there, by file name, as far as they could be found.
+    """
+
+    table: pd.DataFrame
+    problems: tuple[str, ...]
+    lengths: Mapping[str, int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ImageDigest:
+    """What is kept of an image, to tell later whether it is the same as another.
+
+    Attributes:
+      sha256: Of the encoded bytes.
+      pixels: Of a PNG, the SHA-256 of its pixels; of a JPEG, the pixels of a small copy.
+    """
+
+    sha256: bytes
+    pixels: bytes
+
+    def same_pixels(self, other: ImageDigest, image_format: str) -> bool:
+        """Returns whether both show the same; of JPEGs, as far as another encoder's rounding lets one tell."""
+        if image_format == "png":
+            return self.pixels == other.pixels
+        ours, theirs = (np.frombuffer(digest.pixels, np.uint8).astype(int) for digest in (self, other))
+        return ours.shape == theirs.shape and bool((abs(ours - theirs) <= _JPEG_TOLERANCE).all())
+
+
+def digest_image(content: bytes, image_format: str, shape: tuple[int, ...] | None = None) -> ImageDigest:
+    """Decodes an image whole.
+
+    Args:
+      content: Its encoded bytes.
+      image_format: 'png' or 'jpeg'.
+      shape: Height and width that it has to have.
+
+    Raises:
+      ImageError: It cannot be decoded, or has another shape.
+    """
+    pixels = decode_stored(content, image_format)
+    if shape is not None and pixels.shape != shape:
+        has, declared = (f"{width} x {height}" for height, width in (pixels.shape, shape))
+        raise ImageError(f"the image has {has} pixels; features.json declares {declared}")
+    if image_format == "png":
+        kept = hashlib.sha256(pixels.tobytes()).digest()
+    else:
+        kept = cv2.resize(pixels, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA).tobytes()
+    return ImageDigest(hashlib.sha256(content).digest(), kept)
+
+
+class Schema:
+    """The features of a dataset, by which records are parsed and made comparable."""
+
+    def __init__(self, features: tfds.features.FeaturesDict) -> None:
+        """Takes the features that are stored with a dataset."""
+        self._features = features
+        self._fields = tfds.features.FeaturesDict({name: f for name, f in features.items() if name != "image"})
+        self.image_format = features["image"].encoding_format or "png"
+        self.image_shape = features["image"].shape[:2]
+
+    def parse(self, record: bytes) -> tuple[bytes, dict[str, Any]]:
+        """Returns a record's encoded image and its fields.
+
+        Raises:
+          ValueError: The record does not fit the schema.
+        """
+        try:
+            decoders = {"image": tfds.decode.SkipDecoding()}
+            example = dict(self._features.deserialize_example_np(record, decoders=decoders))
+            content = example.pop("image")
+            if absent := [name for name, value in example.items() if value is None]:
+                raise ValueError(f"no {', '.join(absent)}")
+            return content, self.fields(example)
+        except Exception as error:  # Protobuf's errors, TFDS's, NumPy's: whatever a wrong record sets off in them.
+            raise ValueError(f"does not fit the schema in features.json ({one_line(error)})") from error
+
+    def fields(self, example: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns plain values: of an example as the builder yields it, or as TFDS deserializes it.
+
+        Raises:
+          Exception: What TFDS raises where a value is none of its feature's.
+        """
+        encoded = self._fields.encode_example(dict(example))
+        plain = {name: _plain(feature, encoded[name]) for name, feature in self._fields.items()}
+        if isinstance(plain["label"], tuple):
+            plain["label"] = label_string([name for name, has in zip(FINDINGS, plain["label"], strict=True) if has])
+        return plain
+
+
+def _plain(feature: tfds.features.FeatureConnector, value: Any) -> Any:
+    if isinstance(feature, tfds.features.ClassLabel):
+        if value < 0:  # TFDS takes -1 for a label that is not known.
+            raise ValueError(f"class {value}")
+        return feature.int2str(int(value))
+    if isinstance(feature, tfds.features.Text):
+        text = np.asarray(value).item()
+        return text if isinstance(text, str) else text.decode()
+    if isinstance(feature, tfds.features.Sequence):
+        inner = feature.feature
+        if not isinstance(inner, tfds.features.FeaturesDict):
+            return tuple(_plain(inner, item) for item in value)
+        columns = [[_plain(column, item) for item in value[name]] for name, column in sorted(inner.items())]
+        return tuple(zip(*columns, strict=True))
+    values = np.asarray(value, feature.np_dtype).tolist()
+    return tuple(values) if isinstance(values, list) else values
+
+
+def read_records(info: tfds.core.DatasetInfo) -> Records:
+    """Reads every record of a dataset and decodes its image, in threads; a few are in memory at a time."""
+    schema = Schema(info.features)
+    lengths: dict[str, int] = {}
+    problems, rows = [], []
+
+    def every_record() -> Iterator[tuple[str, str, bytes | str]]:
+        for subset, path in shards(info):
+            if path.exists():
+                lengths[path.name] = 0
+                for number, record in enumerate(read_shard(path, info.file_format.value)):
+                    lengths[path.name] = number + 1
+                    yield subset, f"{path.name}, record {number}", record
+
+    bar = tqdm(every_record(), "records", info.splits.total_num_examples, disable=None)  # None: on a terminal only.
+    for row, problem in map_in_order(lambda item: _inspect(schema, *item), bar, worker_count()):
+        rows += [row] if row else []
+        problems += [problem] if problem else []
+    columns = ["subset", "record", *(name for name in info.features if name != "image"), "image_digest"]
+    table = pd.DataFrame([[row[name] for name in columns] for row in rows], columns=columns)
+    return Records(table, tuple(problems), lengths)
+
+
+def _inspect(schema: Schema, subset: str, name: str, record: bytes | str) -> tuple[dict[str, Any] | None, str | None]:
+    """Returns a record's row of the table and what is wrong with it, each of which may be None."""
+    if isinstance(record, str):
+        return None, f"{name}: {record}"
+    try:
+        content, fields = schema.parse(record)
+    except ValueError as error:
+        return None, f"{name}: {error}"
+    digest = problem = None
+    try:
+        digest = digest_image(content, schema.image_format, schema.image_shape)
+    except ImageError as error:
+        problem = f"{name} ({fields['image_name']}): {error}"
+    return {"subset": subset, "record": name, "image_digest": digest} | fields, problem
+
+
+def shards(
+    info: tfds.core.DatasetInfo, file_format: tfds.core.FileFormat | None = None
+) -> list[tuple[str, epath.Path]]:
+    """Returns the subset and path of each shard that dataset_info.json names, in its own format or another."""
+    suffix = (file_format or info.file_format).file_suffix
+    templates = {name: split.filename_template.replace(filetype_suffix=suffix) for name, split in info.splits.items()}
+    return [
+        (name, epath.Path(path))
+        for name, template in templates.items()
+        for path in template.sharded_filepaths(info.splits[name].num_shards)
+    ]
+
+
+def read_shard(path: epath.Path, file_format: str) -> Iterator[bytes | str]:
+    """Yields the bytes of each record of a shard; for one that is broken a text instead, which says how.
+
+    Args:
+      path: Of the shard.
+      file_format: As TFDS calls it: 'tfrecord', 'array_record' or 'parquet'.
+    """
+    readers = {"tfrecord": _read_tfrecord, "array_record": _read_array_record, "parquet": _read_parquet}
+    if file_format not in readers:
+        yield f"records in the format {file_format} are not read; there are {', '.join(readers)}"
+        return
+    try:
+        yield from readers[file_format](path)
+    except Exception as error:  # TensorFlow's errors, Arrow's, the system's: whatever a damaged file sets off in them.
+        yield f"the shard cannot be read from here on ({one_line(error)})"
+
+
+def one_line(error: Exception) -> str:
+    """Returns an error's type and message, on one line and not too long."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+
+
+def _read_tfrecord(path: epath.Path) -> Iterator[bytes | str]:
+    """TensorFlow reads and compares checksums, up to the first broken record; the rest of a shard is read here."""
+    import tensorflow as tf  # Not at the top: importing the package is to take no seconds.
+
+    offset = 0
+    try:
+        for record in tf.data.TFRecordDataset(os.fspath(path)).as_numpy_iterator():
+            yield record
+            offset += _HEADER + len(record) + _CHECKSUM
+    except tf.errors.DataLossError:
+        pass
+    # Also where TensorFlow saw no error: it takes a file that ends within a record's header for one that ends before.
+    if offset < path.stat().length:
+        yield from _read_frames(path, offset)
+
+
+_HEADER, _CHECKSUM = 12, 4
+"""Bytes before a record's in a TFRecord file (its length and that one's checksum), and behind them (their checksum)."""
+_CUT = "the shard ends in the midst of it"
+
+
+def _read_frames(path: epath.Path, offset: int) -> Iterator[bytes | str]:
+    """Reads a TFRecord file from a record on, past broken ones: slowly, since Python computes the checksums."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        while header := file.read(_HEADER):
+            if len(header) < _HEADER:
+                yield _CUT
+                return
+            if _masked_crc32c(header[:8]) != header[8:]:
+                yield "its length does not match its checksum (CRC32C), so that nothing after it can be found"
+                return
+            size = struct.unpack("<Q", header[:8])[0] + _CHECKSUM
+            record = file.read(size)
+            if len(record) < size:
+                yield _CUT
+                return
+            intact = _masked_crc32c(record[:-_CHECKSUM]) == record[-_CHECKSUM:]
+            yield record[:-_CHECKSUM] if intact else "its bytes do not match their checksum (CRC32C)"
+
+
+@functools.cache
+def _crc32c_table() -> tuple[int, ...]:
+    table = []
+    for crc in range(256):
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)  # Castagnoli's polynomial, its bits in reverse.
+        table.append(crc)
+    return tuple(table)
+
+
+def _masked_crc32c(data: bytes) -> bytes:
+    """Returns a TFRecord file's checksum of bytes (RFC 3720's CRC32C, rotated, plus a constant)."""
+    table, crc = _crc32c_table(), 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ table[crc & 0xFF ^ byte]
+    crc ^= 0xFFFFFFFF
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def _read_array_record(path: epath.Path) -> Iterator[bytes | str]:
+    """The format's own checksums, of each record, are compared by its reader."""
+    from array_record.python.array_record_data_source import ArrayRecordDataSource  # There on some platforms only.
+
+    source = ArrayRecordDataSource([os.fspath(path)])
+    for number in range(len(source)):
+        try:
+            yield source[number]
+        except RuntimeError as error:
+            yield one_line(error)
+
+
+def _read_parquet(path: epath.Path) -> Iterator[bytes | str]:
+    """The format has checksums, but TFDS does not ask for them: of a flipped byte only the image's own will tell."""
+    import pyarrow.parquet
+
+    with path.open("rb") as file:
+        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=16):
+            yield from batch.column(0).to_pylist()

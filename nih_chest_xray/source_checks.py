@@ -1,0 +1,179 @@
+"""Source checks: what must hold of a built dataset beside the release that it was made from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+from etils import epath
+from tqdm import tqdm
+
+from nih_chest_xray import release
+from nih_chest_xray.checks import SKIPPED, Check, Dataset, conclude
+from nih_chest_xray.examples import fields, make_examples
+from nih_chest_xray.image import ImageError
+from nih_chest_xray.manifest import RowsOfSource, make_manifest, source_of
+from nih_chest_xray.parallel import map_in_order, worker_count
+from nih_chest_xray.plan import make_plan
+from nih_chest_xray.records import Records, Schema, digest_image, one_line
+from nih_chest_xray.sources import ReleaseError, StoredImage
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """What the package plans to build from the release, by the config in metadata.json.
+
+    Attributes:
+      manifest: The rows of the source images that the records have, by `image_name`.
+      absent: Names of the cohort's images that no record has.
+    """
+
+    manifest: pd.DataFrame
+    absent: tuple[str, ...]
+
+
+def open_release(dataset: Dataset, folder: epath.Path | None) -> release.Release | None:
+    """Finds the release: in a folder, or, for a config that draws a phantom, without one.
+
+    Raises:
+      ReleaseError: There is nothing of it in the folder, or an archive is cut or corrupt.
+    """
+    if dataset.config is not None and dataset.config.phantom_patients:
+        from nih_chest_xray import phantom  # Not at the top: only a phantom's dataset needs to know how to draw.
+
+        return phantom.Phantom(dataset.config.phantom_patients).as_release()
+    if folder is None:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # That an archive is repacked: what is in it is compared.
+        found = release.find_release(folder, release.known_files(), allow_repacked=True)
+    if not found.tables and not found.sources:
+        raise ReleaseError(f"Nothing of the NIH's release is in {folder} or the folders in it.")
+    return found
+
+
+def check_tables(dataset: Dataset, found: release.Release) -> Check:
+    """The release's tables are, byte for byte, those that the dataset was built from."""
+    built_from = dataset.metadata["tables"]
+    problems = []
+    for name, table in built_from.items():
+        if name not in found.tables:
+            problems.append(f"{name}: is not in {found.place}; put it there if the build downloaded it")
+            continue
+        digest = hashlib.sha256(found.tables[name].read()).hexdigest()
+        if digest != table["sha256"]:
+            problems.append(f"{found.tables[name].place}: has SHA-256 {digest}; the dataset's had {table['sha256']}")
+    if found.label_file != dataset.metadata["label_file"]:
+        problems.append(f"the label file is {found.label_file}; the dataset's was {dataset.metadata['label_file']}")
+    if release.BOX_FILE in found.tables and release.BOX_FILE not in built_from:
+        problems.append(f"{release.BOX_FILE}: is in {found.place}; the dataset was built without it")
+    return conclude("tables", f"{len(built_from)} of {found.place}", problems)
+
+
+def plan_again(dataset: Dataset, records: Records, found: release.Release) -> Planned:
+    """Makes the plan of the build again, of those images that the records have.
+
+    Raises:
+      TableError, ReleaseError, CohortError: A table is not what it should be.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # The build has warned of these tables; check_tables compares them.
+        plan = make_plan(found, dataset.config, release.known_files())
+    present = plan.cohort["image_name"].isin(set(records.table["image_name"].map(source_of)))
+    manifest = make_manifest(plan.cohort[present], dataset.config, plan.boxes)
+    return Planned(manifest.set_index("image_name", drop=False), tuple(plan.cohort.loc[~present, "image_name"]))
+
+
+def check_labels(dataset: Dataset, records: Records, planned: Planned) -> Check:
+    """Every record's fields are what the release's tables say, and no planned example is missing."""
+    schema, problems = Schema(dataset.info.features), []
+    rows = {row.image_name: row for row in planned.manifest.itertuples(index=False)}
+    missing = dataset.metadata["missing_images"]
+    if len(planned.absent) != missing:
+        # Which of them were missing at the build is written nowhere.
+        some = f", such as {planned.absent[0]}" if planned.absent and not missing else ""
+        problems.append(
+            f"{len(planned.absent):,} images of the config's cohort are in no sound record{some}; {missing:,} were"
+            " missing at the build"
+        )
+    present = set(records.table["image_name"])
+    problems += [f"{name}: is planned, but in no sound record" for name in rows if name not in present]
+    for stored in records.table.itertuples(index=False):
+        row = rows.get(stored.image_name)
+        if row is None:
+            problems.append(f"{stored.image_name} in {stored.record}: is not in the plan")
+            continue
+        expected = {"subset": row.subset} | schema.fields(fields(row, dataset.config))
+        problems += [
+            f"{row.image_name}: {name} is {getattr(stored, name)!r} in {stored.record}; by the release {value!r}"
+            for name, value in expected.items()
+            if getattr(stored, name) != value
+        ]
+    return conclude("labels", f"every field of {len(present):,} records beside the image", problems)
+
+
+def check_pixels(
+    dataset: Dataset, records: Records, planned: Planned, found: release.Release, images: int | None
+) -> Check:
+    """Stored images are what the package makes of the release's now.
+
+    Args:
+      dataset: The dataset.
+      records: Its records.
+      planned: The plan of its build.
+      found: The release.
+      images: How many to compare, spread over the dataset by a hash of their names; None for all.
+    """
+    stored = {row.image_name: row for row in records.table.itertuples(index=False)}
+    names = sorted(stored.keys() & set(planned.manifest.index), key=_spread)[:images]
+    rows_of = RowsOfSource(planned.manifest.loc[names])
+    wanted, read = found.held(frozenset(rows_of)), set()
+
+    def compare(image: StoredImage) -> list[tuple[bool, str | None]]:
+        read.add(image.name)
+        return list(_compare(image, rows_of[image.name], stored, dataset))
+
+    outcomes, problems = [], []
+    bar = tqdm(found.images(wanted), "pixels", len(wanted), disable=None)  # None: on a terminal only.
+    for outcome in map_in_order(compare, bar, worker_count()):
+        outcomes += outcome
+        problems += [problem for _, problem in outcome if problem]
+    if not read:
+        return Check("pixels", SKIPPED, f"{found.place} has none of the {len(rows_of):,} images to compare with")
+    absent = sum(len(rows_of[source]) for source in rows_of.keys() - read)
+    same = sum(same for same, _ in outcomes)
+    alike = len(outcomes) - same - len(problems)
+    seen = f"{len(outcomes):,} of {len(stored):,} images, {same:,} with the bytes of a fresh encode"
+    if alike:
+        seen += f", {alike:,} with other bytes for the same picture, as other versions of libraries write it"
+    if absent:
+        seen += f"; of {absent:,} more {found.place} lacks the source"
+    return conclude("pixels", seen, problems)
+
+
+def _compare(
+    image: StoredImage, rows: list[Any], stored: Mapping[str, Any], dataset: Dataset
+) -> Iterator[tuple[bool, str | None]]:
+    """Yields, for each example of a source image, whether its bytes are the stored ones, and what is wrong with it."""
+    image_format = dataset.info.features["image"].encoding_format
+    try:
+        for name, example in make_examples(image.read(), image.place, rows, dataset.config):
+            record, digest = stored[name].record, stored[name].image_digest
+            if digest is None:
+                yield False, f"{name} in {record}: cannot be decoded"
+            elif digest.sha256 == hashlib.sha256(example["image"]).digest():
+                yield True, None
+            elif digest.same_pixels(digest_image(example["image"], image_format), image_format):
+                yield False, None
+            else:
+                yield False, f"{name} in {record}: its pixels are not those that {image.place} gives"
+    except ImageError as error:
+        yield False, one_line(error)
+
+
+def _spread(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
