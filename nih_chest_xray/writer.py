@@ -6,7 +6,8 @@ no order of their own. Two builds of the same examples then differ in bytes, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from etils import epath
@@ -23,7 +24,26 @@ class DeterministicWriter(writer.ExampleWriter):
           path: Of the shard.
           examples: Keys and serialised `tf.train.Example`s.
         """
-        return super().write(path, ((key, _in_order(record)) for key, record in examples))
+        return super().write(path, _Resumed((key, _in_order(record)) for key, record in examples))
+
+
+class _Resumed:
+    """Items that go on where the last reader left them, behind as many places as were read.
+
+    TFDS writes Parquet in batches of 100 and takes each with `itertools.islice(items, start, start + 100)`. Of an
+    iterator, which does not begin anew, that loses all batches but the first; of a list it does not, but a list of a
+    shard is a gigabyte.
+    """
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items = iter(items)
+        self._read = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from itertools.repeat(None, self._read)
+        for item in self._items:
+            self._read += 1
+            yield item
 
 
 def _in_order(record: bytes) -> bytes:
