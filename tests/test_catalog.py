@@ -334,6 +334,7 @@ def test_tfds_own_page_lists_every_config_with_its_splits(catalog_site, catalog_
     _, *parts = text.split("## nih_chest_xray/")
     assert [part.split("\n")[0] for part in parts] == sorted(CONFIGS)
     for part in parts:
+        assert ("No patient is behind it" in part) == part.startswith("drawn")
         for subset in SUBSETS:
             rows = [row for row in metadata_rows(catalog_data, part.split("\n")[0]) if row["subset"] == subset]
             assert f"`'{subset}'` | {len(rows)}\n" in part

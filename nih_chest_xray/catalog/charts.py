@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 
 _SVG = "http://www.w3.org/2000/svg"
 _LINK = "{http://www.w3.org/1999/xlink}href"
-_WIDTH = 4.3
+_WIDTH = 3.9
 """Inches. On a phone a point is about a pixel, so the text below stays legible; a wide page shows it half as large
 again."""
 _STYLE = {
@@ -120,7 +120,7 @@ def age_bars(counts: pd.DataFrame, note: str) -> Chart:
 
 def co_occurrence_grid(counts: pd.DataFrame, note: str) -> Chart:
     """Draws how often two findings are in one image, the more the stronger the colour. `counts` is symmetric."""
-    figure, axes = _figure(4.3)
+    figure, axes = _figure(3.95)
     values = counts.to_numpy().copy()
     np.fill_diagonal(values, 0)
     most = max(1, values.max())
@@ -135,8 +135,8 @@ def co_occurrence_grid(counts: pd.DataFrame, note: str) -> Chart:
     names = _words(counts.index)
     axes.set_xlim(-0.5, len(values) - 1.5)
     axes.set_ylim(len(values) - 0.5, 0.5)
-    axes.set_xticks(range(len(values) - 1), names[:-1], rotation=90, fontsize=8)
-    axes.set_yticks(range(1, len(values)), names[1:], fontsize=8)
+    axes.set_xticks(range(len(values) - 1), names[:-1], rotation=90, fontsize=8.5)
+    axes.set_yticks(range(1, len(values)), names[1:], fontsize=8.5)
     axes.tick_params(length=0)
     axes.set_aspect("equal")
     for place in np.arange(0.5, len(values)):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tensorflow_datasets.scripts.documentation import dataset_markdown_builder as tfds_page
 
+from nih_chest_xray.catalog import texts
 from nih_chest_xray.catalog.datasets import DATASET, Built
 
 _SECTIONS = (
@@ -32,5 +33,7 @@ def tfds_markdown(datasets: list[Built]) -> str:
     parts = [f"# `{DATASET}`\n", *(section.display(builders[0]) for section in common)]
     for built in datasets:
         parts.append(f"## {built.full_name}\n")
+        if notice := texts.notice(built):
+            parts.append(f"Note: {notice}\n")
         parts += [section.display(built.builder) for section in _SECTIONS if section not in common]
     return "\n".join(part.rstrip() + "\n" for part in parts if part.strip())

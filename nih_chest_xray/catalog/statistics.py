@@ -16,8 +16,9 @@ from nih_chest_xray.labels import FINDINGS, SEXES, UNKNOWN_AGE
 AGE_BAND = 10
 """Years."""
 _KEYS = ("image_name", "findings", "augmentation", "patient_id", "patient_age", "patient_sex", "view_position")
-# One file after the other, so that an example's number is its place in the subset; and nothing is kept in memory.
-READ_CONFIG = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+# One file after the other, so that an example's number is its place in the subset; and nothing is kept in memory. How
+# many there are is checked by `read_examples`, whose error says more than TensorFlow's.
+READ_CONFIG = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False, assert_cardinality=False)
 
 
 def read_examples(built: Built) -> pd.DataFrame:
