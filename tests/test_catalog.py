@@ -4,7 +4,6 @@ import collections
 import csv
 import dataclasses
 import hashlib
-import html.parser
 import itertools
 import json
 import shutil
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from conftest import CATALOG_CONFIGS, CATALOG_FORMATS
+from pages import Page
 
 from nih_chest_xray import NihChestXrayConfig
 from nih_chest_xray.__main__ import main
@@ -26,54 +26,7 @@ from nih_chest_xray.cohort import SUBSETS
 from nih_chest_xray.labels import FINDINGS
 
 CONFIGS = list(CATALOG_CONFIGS)
-VOID = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta"}
 SKIP_IMAGES = {"image": tfds.decode.SkipDecoding()}
-
-
-class Page(html.parser.HTMLParser):
-    """A page as a list of elements, each with its attributes and its text; fails on tags that do not match."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.elements, self.open = [], []
-        self.feed(path.read_text())
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        element = {"tag": tag, "attrs": dict(attrs), "text": "", "inside": [e["tag"] for e in self.open]}
-        self.elements.append(element)
-        if tag not in VOID:
-            self.open.append(element)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open.pop()["tag"] == tag
-
-    def handle_data(self, data):
-        for element in self.open:
-            element["text"] += data
-
-    def all(self, *tags):
-        return [element for element in self.elements if element["tag"] in tags]
-
-    def by_id(self, identifier):
-        [element] = [element for element in self.elements if element["attrs"].get("id") == identifier]
-        return element
-
-    def table(self, key):
-        """Rows of text, the header first, of the table whose caption is `<key>-caption`."""
-        rest = self.elements[self.elements.index(self.by_id(f"{key}-caption")) :]
-        rows = []
-        for element in itertools.takewhile(lambda e: e["tag"] != "caption" or e is rest[0], rest):
-            if element["tag"] == "tr":
-                rows.append([])
-            elif element["tag"] in ("th", "td"):
-                rows[-1].append(" ".join(element["text"].split()))
-        return rows
 
 
 def names_in(folder):
@@ -189,10 +142,9 @@ def test_a_copied_site_and_its_metadata_csv_belong_together(name, catalog_site, 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_gallery_shows_the_examples_and_their_boxes(name, pages, stored, catalog_site):
-    images = pages[name].all("img")
-    names = [image["attrs"]["src"].removeprefix("images/").replace(".jpg", ".png") for image in images]
+    names = [image["attrs"]["src"].removeprefix("images/").replace(".jpg", ".png") for image in pages[name].all("img")]
     assert len(set(names)) == len(names) == len(list((catalog_site / name / "images").iterdir()))
-    for shown, image_name in zip(images, names, strict=True):
+    for shown, image_name in zip(pages[name].all("img"), names, strict=True):
         example = stored[name][image_name]
         picture = cv2.imread(str(catalog_site / name / shown["attrs"]["src"]), cv2.IMREAD_GRAYSCALE)
         assert picture.shape == (gallery.SIDE, gallery.SIDE)

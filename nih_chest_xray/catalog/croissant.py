@@ -36,7 +36,7 @@ def croissant(built: Built, examples: pd.DataFrame, files: list[DataFile], url: 
       url: Where the datasets are served.
     """
     metadata = mlc.Metadata(
-        ctx=mlc.Context(conforms_to=["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"]),
+        conforms_to=["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"],
         name=f"{DATASET}_{built.config_name}",
         description=" ".join(filter(None, (texts.notice(built), built.description, texts.description(built)))),
         version=built.version,

@@ -79,7 +79,9 @@ def biases(built: Built) -> list[str]:
     texts = ["One institution: patients of the NIH Clinical Center, on its devices and with its reports."]
     stride = built.config["healthy_stride"]
     if built.config["task"] != "findings":
-        texts.append("Images with findings other than those of the task are left out, unless they have one of it too.")
+        texts.append(
+            "Images with other findings alone are left out: all are either of the positive class or No Finding."
+        )
     if stride > 1:
         texts.append(f"One of every {stride} No Finding images is kept, so classes are not as frequent as in practice.")
     texts.append(
@@ -139,9 +141,9 @@ def preprocessing(built: Built) -> list[str]:
         else f"The {source} 1024 x 1024 images are stored as they are, grey, as PNG.",
         "Each patient is in one subset only.",
     ]
-    if config["augmented_copies"]:
+    if copies := config["augmented_copies"]:
         texts.append(
-            f"Each training image with a nodule has up to {config['augmented_copies']} augmented copies"
+            f"Each training image with a nodule has {copies} augmented {'copy' if copies == 1 else 'copies'}"
             f" ({', '.join(config['augmentations'])}); validation and test have none."
         )
     return texts
