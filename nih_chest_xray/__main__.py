@@ -14,6 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="nih-chest-xray", description="Tools for datasets of nih_chest_xray.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_verify(commands)
+    _add_catalog(commands)
     parsed = parser.parse_args(arguments)
     return parsed.run(parsed)
 
@@ -49,6 +50,27 @@ def _verify(parsed: argparse.Namespace) -> int:
         return 2
     print(verify.as_json(done) if parsed.json else verify.report(done))
     return int(verify.failed(done))
+
+
+def _add_catalog(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("catalog", help="write a web page, digests and Croissant metadata of built datasets")
+    parser.add_argument("data_dir", metavar="DATA_DIR", help="where datasets were built, or the folder of one")
+    parser.add_argument("--out", metavar="SITE", required=True, help="the folder to write; an earlier site is replaced")
+    parser.add_argument("--url", help="where DATA_DIR is served, such as https://host/data or gs://bucket/data")
+    parser.set_defaults(run=_catalog)
+
+
+def _catalog(asked: argparse.Namespace) -> int:
+    from nih_chest_xray.catalog.datasets import CatalogError  # Here, since TensorFlow takes seconds to load.
+
+    try:
+        from nih_chest_xray.catalog.site import write_site
+
+        print(write_site(asked.data_dir, asked.out, asked.url) / "index.html")
+    except CatalogError as error:
+        print(f"nih-chest-xray catalog: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def _whole(text: str) -> int:

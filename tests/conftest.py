@@ -5,8 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
+import tensorflow_datasets as tfds
 
-from nih_chest_xray import NihChestXrayConfig, labels
+from nih_chest_xray import Builder, NihChestXrayConfig, labels
+from nih_chest_xray.catalog.site import write_site
 from nih_chest_xray.phantom import Phantom
 from nih_chest_xray.release import LABEL_FILES
 from nih_chest_xray.sources import StoredImage
@@ -69,3 +71,31 @@ def real_dir() -> Path:
 def real_labels(real_dir):
     path = real_dir / LABEL_FILES[0]
     return labels.read_labels(path.read_bytes(), str(path))
+
+
+CATALOG_CONFIGS = {
+    "drawn": {"phantom_patients": 20, "augmented_copies": 2, "description": "<script>alert('told')</script> & more"},
+    "many": {"task": "findings", "split": "official", "healthy_stride": 1},
+    "listed": {"augmented_copies": 1},
+}
+"""Datasets of the catalog's tests: one synthetic, with a description that a page has to escape, and two that count as
+the NIH's, since they are built from files."""
+CATALOG_FORMATS = {"drawn": "tfrecord", "many": "parquet", "listed": "array_record"}
+
+
+@pytest.fixture(scope="session")
+def catalog_data(phantom_dir, tmp_path_factory) -> Path:
+    """A data_dir with a small dataset of each of `CATALOG_CONFIGS`."""
+    data_dir = tmp_path_factory.mktemp("catalog") / "data"
+    for name, fields in CATALOG_CONFIGS.items():
+        small = {"image_size": 64, "validation_fraction": 0.2, "test_fraction": 0.2}
+        config = NihChestXrayConfig(name=name, **small | fields)
+        builder = Builder(config=config, data_dir=data_dir, file_format=CATALOG_FORMATS[name])
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=phantom_dir))
+    return data_dir
+
+
+@pytest.fixture(scope="session")
+def catalog_site(catalog_data) -> Path:
+    """The site of these datasets."""
+    return write_site(catalog_data, catalog_data.parent / "site")

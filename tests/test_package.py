@@ -27,9 +27,11 @@ def test_wheel_holds_the_modules_the_catalog_files_and_the_checksums(dist):
     [path] = dist.glob("*.whl")
     with zipfile.ZipFile(path) as wheel:
         names = set(wheel.namelist())
-        modules = {f"nih_chest_xray/{path.name}" for path in (ROOT / "nih_chest_xray").glob("*.py")}
-        assert modules | {f"nih_chest_xray/{name}" for name in DATA_FILES} <= names
+        modules = {str(path.relative_to(ROOT)) for path in (ROOT / "nih_chest_xray").rglob("*.py")}
+        templates = {str(path.relative_to(ROOT)) for path in (ROOT / "nih_chest_xray/catalog/templates").iterdir()}
+        assert modules | templates | {f"nih_chest_xray/{name}" for name in DATA_FILES} <= names
         assert wheel.read("nih_chest_xray/checksums.tsv") == (ROOT / "checksums" / "checksums.tsv").read_bytes()
+        assert len(templates) >= 6  # Four pages and parts of pages, their style and their script.
         assert not {name for name in names if name.startswith(("tests/", "checksums/"))}
 
 

@@ -1,0 +1,152 @@
+"""Built datasets: finds those of a folder, and reads what was written beside their records."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+import io
+import json
+from typing import Any
+
+import pandas as pd
+import tensorflow_datasets as tfds
+from etils import epath
+
+from nih_chest_xray.cohort import CLASSES, SUBSETS
+from nih_chest_xray.labels import NO_FINDING
+
+DATASET = "nih_chest_xray"
+# From DATA_DIR, from DATA_DIR/nih_chest_xray, from a config's folder, and from the dataset's own.
+_DEPTHS = ("*/*/*", "*/*", "*", "")
+
+
+class CatalogError(ValueError):
+    """A folder that no catalog can be made of, or written to. The message says what is wrong and what to do."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Built:
+    """A dataset as it lies on disk.
+
+    Attributes:
+      path: Its folder, with `dataset_info.json`.
+      place: The same, relative to the folder in which datasets were looked for; '.' for that folder itself.
+      builder: TFDS's, which reads it without the code that wrote it.
+      metadata: Of `metadata.json`.
+      versions: Of all datasets of this config that were found, the newest first.
+    """
+
+    path: epath.Path
+    place: str
+    builder: tfds.core.DatasetBuilder
+    metadata: dict[str, Any]
+    versions: tuple[str, ...]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The config's fields, with its name."""
+        return self.metadata["config"]
+
+    @property
+    def config_name(self) -> str:
+        """The config's name."""
+        return self.config["name"]
+
+    @property
+    def version(self) -> str:
+        """The dataset's version."""
+        return str(self.builder.version)
+
+    @property
+    def full_name(self) -> str:
+        """What `tfds.load` calls it, without the version."""
+        return f"{DATASET}/{self.config_name}"
+
+    @property
+    def description(self) -> str:
+        """The config's."""
+        return self.builder.builder_config.description or f"A config of its own, called {self.config_name}."
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the package drew the images."""
+        return bool(self.config["phantom_patients"])
+
+    @property
+    def file_format(self) -> str:
+        """Of the records: 'tfrecord', 'array_record' or 'parquet'."""
+        return self.builder.info.file_format.value
+
+    @property
+    def subsets(self) -> list[str]:
+        """Those that have examples."""
+        return [subset for subset in SUBSETS if subset in self.builder.info.splits]
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes that `metadata.json` counts: those of the task, and for several findings No Finding."""
+        return list(dict.fromkeys((*CLASSES[self.config["task"]], *self.metadata["counts"][self.subsets[0]])))
+
+    @property
+    def total(self) -> int:
+        """Examples in all subsets."""
+        return sum(self.metadata["examples"].values())
+
+    @property
+    def built_on(self) -> datetime.date:
+        """The day on which the build ended, in UTC."""
+        modified = (self.path / "dataset_info.json").stat().mtime
+        return datetime.datetime.fromtimestamp(int(modified), datetime.UTC).date()
+
+    @functools.cached_property
+    def table(self) -> pd.DataFrame:
+        """The columns of `metadata.csv`: image_name, label and subset."""
+        return pd.read_csv(io.BytesIO((self.path / "metadata.csv").read_bytes()), dtype=str, keep_default_na=False)
+
+    def labels(self, label: str) -> tuple[str, ...]:
+        """The classes that a label of `metadata.csv` names."""
+        return tuple(label.split("|")) if NO_FINDING in self.classes else (label,)
+
+
+def find_datasets(folder: epath.PathLike) -> list[Built]:
+    """Finds the datasets of this package in a folder, of each config the newest version, in the order of names.
+
+    Args:
+      folder: A data_dir of TFDS, a dataset's folder, or one between them.
+
+    Raises:
+      CatalogError: There is none, or one that cannot be read.
+    """
+    root = epath.Path(folder)
+    if not root.is_dir():
+        raise CatalogError(f"{folder} is no folder; name the data_dir in which `tfds build` put its datasets")
+    found: dict[str, dict[tfds.core.Version, epath.Path]] = {}
+    for depth in _DEPTHS:
+        for info in sorted(root.glob(f"{depth}/dataset_info.json".lstrip("/"))):
+            about = json.loads(info.read_text())
+            if about.get("name") == DATASET and "incomplete" not in info.parent.name:
+                versions = found.setdefault(about.get("configName", ""), {})
+                versions[tfds.core.Version(about["version"])] = info.parent
+    if not found:
+        raise CatalogError(
+            f"{folder} holds no built {DATASET} dataset (no folder with a dataset_info.json, down to"
+            f" {DATASET}/CONFIG/VERSION); build one with `tfds build {DATASET}`, or name another data_dir"
+        )
+    return [_read(root, found[name]) for name in sorted(found)]
+
+
+def _read(root: epath.Path, versions: dict[tfds.core.Version, epath.Path]) -> Built:
+    newest, *_ = ordered = sorted(versions, reverse=True)
+    path = versions[newest]
+    missing = [name for name in ("features.json", "metadata.json", "metadata.csv") if not (path / name).exists()]
+    if missing:
+        raise CatalogError(f"{path} has no {' and no '.join(missing)}; build it anew with `tfds build --overwrite`")
+    metadata = json.loads((path / "metadata.json").read_text())
+    return Built(
+        path=path,
+        place=str(path.relative_to(root)),
+        builder=tfds.builder_from_directory(path),
+        metadata=metadata,
+        versions=tuple(map(str, ordered)),
+    )

@@ -1,0 +1,184 @@
+"""Gallery: chooses a few examples of each class and some augmented pairs, and makes small pictures of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import tensorflow_datasets as tfds
+
+from nih_chest_xray.augmentation import NO_AUGMENTATION
+from nih_chest_xray.catalog.datasets import Built
+from nih_chest_xray.catalog.statistics import READ_CONFIG, originals
+from nih_chest_xray.labels import UNKNOWN_AGE
+from nih_chest_xray.manifest import source_of
+
+SIDE = 320
+"""Pixels a side of a picture."""
+_OF_TWO_CLASSES = 4
+_OF_MANY_CLASSES = 1
+_PAIRS = 4
+_WITHIN = 2000
+"""Examples of a subset that are looked at. It bounds how much of a large dataset is read again for its pictures."""
+_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 88)
+_SEX = {"F": "female", "M": "male"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """An example, to be shown.
+
+    Attributes:
+      file: Its picture, relative to the page.
+      name: The image name.
+      label: Of `metadata.csv`.
+      findings: All text-mined ones, or 'No Finding'.
+      details: Subset, view, sex and age, in words.
+      augmentation: 'none', or how the image was changed.
+      boxes: (finding, x, y, width, height) of each, in pixels of the picture.
+      alt: What is in the picture, in a sentence or two.
+    """
+
+    file: str
+    name: str
+    label: str
+    findings: str
+    details: str
+    augmentation: str
+    boxes: tuple[tuple[str, float, float, float, float], ...]
+    alt: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+    """What is shown: single examples, and pairs of an image and its augmented copy."""
+
+    singles: tuple[Picture, ...]
+    pairs: tuple[tuple[Picture, Picture], ...]
+
+
+def make_gallery(built: Built, examples: pd.DataFrame, folder: Path) -> Gallery:
+    """Chooses examples and writes their pictures into `folder`/images."""
+    near = examples[examples["number"] < _WITHIN]
+    pairs = _choose_pairs(near)
+    shown = {name for pair in pairs for name in pair}
+    patients = near.loc[near["image_name"].isin(shown), "patient_id"]
+    singles = _choose_singles(built, near[~near["patient_id"].isin(patients)])
+    wanted = near[near["image_name"].isin(shown | set(singles))]
+    (folder / "images").mkdir()
+    pictures = {
+        row.image_name: _make_picture(built, row, example, folder) for row, example in _read_again(built, wanted)
+    }
+    return Gallery(
+        tuple(pictures[name] for name in singles), tuple((pictures[source], pictures[copy]) for source, copy in pairs)
+    )
+
+
+def _choose_pairs(examples: pd.DataFrame) -> list[tuple[str, str]]:
+    """Takes each augmentation in turn, images with boxes first, each patient once."""
+    names = set(examples["image_name"])
+    copies = examples[examples["augmentation"] != NO_AUGMENTATION]
+    copies = copies.assign(source=copies["image_name"].map(source_of))
+    copies = copies[copies["source"].isin(names)].assign(boxed=copies["boxes"] > 0)
+    copies = copies.sort_values(["boxed", "number"], ascending=[False, True]).drop_duplicates("patient_id")
+    copies = copies.assign(turn=copies.groupby("augmentation").cumcount())
+    chosen = copies.sort_values(["turn", "augmentation"]).head(_PAIRS)
+    return list(zip(chosen["source"], chosen["image_name"], strict=True))
+
+
+def _choose_singles(built: Built, examples: pd.DataFrame) -> list[str]:
+    """Takes the subsets in turn, images with boxes first, the same number of each class, each patient once.
+
+    The rarest class chooses first. Where no patient is left who has a class, one may come again rather than no image.
+    """
+    number = _OF_TWO_CLASSES if len(built.classes) == 2 else _OF_MANY_CLASSES
+    left = originals(examples)
+    left = left.assign(boxed=left["boxes"] > 0).sort_values(["boxed", "number"], ascending=[False, True])
+    having = {name: left[[name in built.labels(label) for label in left["label"]]] for name in built.classes}
+    chosen: dict[str, list[str]] = {}
+    shown: set[str] = set()
+    patients: set[int] = set()
+    for name in sorted(having, key=lambda name: len(having[name])):
+        of_class = having[name][~having[name]["image_name"].isin(shown)]
+        new = of_class[~of_class["patient_id"].isin(patients)]
+        of_class = (of_class if new.empty else new).drop_duplicates("patient_id")
+        turn = of_class.groupby("subset").cumcount()
+        picked = of_class.assign(turn=turn).sort_values("turn", kind="stable").head(number)
+        chosen[name] = picked["image_name"].tolist()
+        shown.update(chosen[name])
+        patients.update(picked["patient_id"])
+    return [image for name in built.classes for image in chosen[name]]
+
+
+def _read_again(built: Built, wanted: pd.DataFrame) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Yields the row and the example, with the image's bytes, of each wanted image; reads no further than the last."""
+    for subset, rows in wanted.groupby("subset"):
+        rows = {row.number: row for row in rows.itertuples(index=False)}
+        for number, example in _numbered(built, str(subset), sorted(rows)):
+            yield rows[number], example
+
+
+def _numbered(built: Built, subset: str, numbers: list[int]) -> Iterable[tuple[int, dict[str, Any]]]:
+    raw = {"image": tfds.decode.SkipDecoding()}
+    if built.file_format == "array_record":
+        source = built.builder.as_data_source(subset, decoders=raw)
+        return ((number, source[number]) for number in numbers)
+    stored = built.builder.as_dataset(split=subset, decoders=raw, read_config=READ_CONFIG).take(numbers[-1] + 1)
+    numbered = enumerate(tfds.as_numpy(stored))
+    return ((number, example) for number, example in numbered if number in set(numbers))
+
+
+def _make_picture(built: Built, row: Any, example: dict[str, Any], folder: Path) -> Picture:
+    pixels = cv2.imdecode(np.frombuffer(example["image"], np.uint8), cv2.IMREAD_GRAYSCALE)
+    smaller = cv2.INTER_AREA if pixels.shape[0] > SIDE else cv2.INTER_CUBIC
+    file = f"images/{row.image_name.removesuffix('.png')}.jpg"
+    cv2.imwrite(str(folder / file), cv2.resize(pixels, (SIDE, SIDE), interpolation=smaller), _JPEG)
+    names = built.builder.info.features["bboxes"]["finding"].names
+    boxes = tuple(
+        (names[int(finding)], *_pixels(*map(float, box)))
+        for box, finding in zip(example["bboxes"]["bbox"], example["bboxes"]["finding"], strict=True)
+    )
+    age = "age unknown" if row.patient_age == UNKNOWN_AGE else f"{row.patient_age} years"
+    findings = ", ".join(row.findings) or "No Finding"
+    return Picture(
+        file=file,
+        name=row.image_name,
+        label=row.label,
+        findings=findings,
+        details=f"{row.subset}, {row.view_position}, {_SEX[row.patient_sex]}, {age}",
+        augmentation=row.augmentation,
+        boxes=boxes,
+        alt=_alt(built, row, age, findings, boxes),
+    )
+
+
+def _pixels(ymin: float, xmin: float, ymax: float, xmax: float) -> tuple[float, float, float, float]:
+    values = (xmin, ymin, xmax - xmin, ymax - ymin)
+    return tuple(round(value * SIDE, 1) for value in values)
+
+
+def _alt(built: Built, row: Any, age: str, findings: str, boxes: tuple[tuple, ...]) -> str:
+    kind = "Synthetic chest radiograph" if built.synthetic else "Chest radiograph"
+    view = "from back to front" if row.view_position == "PA" else "from front to back"
+    text = f"{kind}, taken {view}, {_SEX[row.patient_sex]}, {age}. Findings: {findings.replace('_', ' ')}."
+    if row.augmentation != NO_AUGMENTATION:
+        text = f"Copy of the image before, changed by {row.augmentation.replace('_', ' ')}. {text}"
+    for finding, x, y, width, height in boxes:
+        text += f" A box marks {finding.replace('_', ' ')} in the {_place(x + width / 2, y + height / 2)}."
+    return text
+
+
+def _place(x: float, y: float) -> str:
+    """Says where in the picture a point is, in thirds.
+
+    >>> _place(10, 10), _place(160, 160), _place(310, 160)
+    ('upper left of the picture', 'middle of the picture', 'right of the picture')
+    """
+    across = ("left", "", "right")[min(2, int(3 * x / SIDE))]
+    down = ("upper", "", "lower")[min(2, int(3 * y / SIDE))]
+    return f"{f'{down} {across}'.strip() or 'middle'} {'part ' if down and not across else ''}of the picture"

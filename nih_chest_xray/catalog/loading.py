@@ -1,0 +1,148 @@
+"""Loading: the lines of code that read a dataset from where it is, for the page."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+
+from nih_chest_xray.catalog.datasets import DATASET, Built
+from nih_chest_xray.catalog.files import location
+
+_FETCHED = "DATA_DIR"
+
+
+@dataclasses.dataclass(frozen=True)
+class Snippet:
+    """Code to copy.
+
+    Attributes:
+      key: A word that no other snippet of the page has.
+      title: What it is for.
+      language: What it is written in.
+      code: Its lines.
+    """
+
+    key: str
+    title: str
+    language: str
+    code: str
+
+
+def snippets(built: Built, url: str | None) -> list[Snippet]:
+    """Returns how to fetch a dataset, where it has to be, and how to read it in TensorFlow, PyTorch and JAX."""
+    place = location(built, url)
+    found = []
+    if place.startswith(("http://", "https://")):
+        place = f"{_FETCHED}/{DATASET}/{built.config_name}/{built.version}"
+        found.append(
+            Snippet(
+                "fetch",
+                "Download, with manifest.tsv and SHA256SUMS from this page",
+                "Shell",
+                f"tail -n +2 manifest.tsv | cut -f 1 | wget --no-verbose -i - -P {place}\n"
+                f'(sums="$PWD/SHA256SUMS" && cd {place} && sha256sum --quiet -c "$sums")',
+            )
+        )
+    by_index = built.file_format == "array_record"
+    code = _BY_INDEX if by_index else _IN_ORDER
+    opened = _opened(built, place, by_index)
+    for key, title in (("tensorflow", "TensorFlow"), ("pytorch", "PyTorch"), ("jax", "JAX")):
+        # In the method of a class, the later lines of the expression stand further in.
+        indented = textwrap.indent(opened, " " * 8).lstrip() if "{indented}" in code[key] else ""
+        text = code[key].format(opened=opened, indented=indented, subset=built.subsets[0])
+        found.append(Snippet(key, title, "Python", text))
+    return found
+
+
+def _opened(built: Built, place: str, by_index: bool) -> str:
+    """Returns the expression that opens the first subset."""
+    split = f'split="{built.subsets[0]}"'
+    root = place.removesuffix(f"/{DATASET}/{built.config_name}/{built.version}")
+    if root == place:  # TFDS finds a dataset by its name in folders of these names only.
+        method = f"as_data_source({split})" if by_index else f"as_dataset({split}, as_supervised=True)"
+        return f"tfds.builder_from_directory(\n    {_quoted(place)}\n).{method}"
+    arguments = [f'"{built.full_name}:{built.version}"', f"data_dir={_quoted(root)}", split]
+    function = "data_source" if by_index else "load"
+    if not by_index:
+        arguments.append("as_supervised=True")
+    return f"tfds.{function}(\n" + "".join(f"    {argument},\n" for argument in arguments) + ")"
+
+
+def _quoted(text: str) -> str:
+    """As Python writes it, in double quotes."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+_IN_ORDER = {
+    "tensorflow": """\
+import tensorflow_datasets as tfds
+
+{subset} = {opened}
+for images, labels in {subset}.shuffle(1000).batch(32).prefetch(2):
+    ...
+""",
+    "pytorch": """\
+import tensorflow_datasets as tfds
+import torch
+
+
+class Radiographs(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        {subset} = {indented}
+        for image, label in tfds.as_numpy({subset}.shuffle(1000)):
+            yield torch.tensor(image).permute(2, 0, 1), torch.tensor(label)
+
+
+for images, labels in torch.utils.data.DataLoader(Radiographs(), batch_size=32):
+    ...
+""",
+    "jax": """\
+import jax
+import tensorflow_datasets as tfds
+
+{subset} = {opened}
+for images, labels in tfds.as_numpy({subset}.shuffle(1000).batch(32)):
+    images, labels = jax.device_put((images, labels))
+""",
+}
+_BY_INDEX = {
+    "tensorflow": """\
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+source = {opened}
+kinds = (source[0]["image"], source[0]["label"])
+{subset} = tf.data.Dataset.from_generator(
+    lambda: ((example["image"], example["label"]) for example in source),
+    output_signature=tf.nest.map_structure(tf.type_spec_from_value, tf.nest.map_structure(tf.convert_to_tensor, kinds)),
+)
+for images, labels in {subset}.shuffle(1000).batch(32).prefetch(2):
+    ...
+""",
+    "pytorch": """\
+import tensorflow_datasets as tfds
+import torch
+
+source = {opened}
+
+
+def stack(examples):
+    images = torch.stack([torch.tensor(example["image"]).permute(2, 0, 1) for example in examples])
+    return images, torch.stack([torch.tensor(example["label"]) for example in examples])
+
+
+for images, labels in torch.utils.data.DataLoader(source, batch_size=32, shuffle=True, collate_fn=stack):
+    ...
+""",
+    "jax": """\
+import jax
+import numpy as np
+import tensorflow_datasets as tfds
+
+source = {opened}
+order = np.random.default_rng(0).permutation(len(source))
+for chosen in np.array_split(order, max(1, len(order) // 32)):
+    examples = [source[int(number)] for number in chosen]
+    images, labels = jax.device_put([np.stack([example[key] for example in examples]) for key in ("image", "label")])
+""",
+}

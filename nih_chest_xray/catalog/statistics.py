@@ -1,0 +1,100 @@
+"""Statistics: what the examples are, from one pass over the records that decodes no image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow_datasets as tfds
+
+from nih_chest_xray.augmentation import NO_AUGMENTATION
+from nih_chest_xray.catalog.datasets import Built, CatalogError
+from nih_chest_xray.labels import FINDINGS, SEXES, UNKNOWN_AGE
+
+AGE_BAND = 10
+"""Years."""
+_KEYS = ("image_name", "findings", "augmentation", "patient_id", "patient_age", "patient_sex", "view_position")
+# One file after the other, so that an example's number is its place in the subset; and nothing is kept in memory. How
+# many there are is checked by `read_examples`, whose error says more than TensorFlow's.
+READ_CONFIG = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False, assert_cardinality=False)
+
+
+def read_examples(built: Built) -> pd.DataFrame:
+    """Reads all examples without their images.
+
+    Returns:
+      A row an example, in the order of records, subset after subset: `image_name`, `subset`, `number` (its place in the
+      subset), `label` (of `metadata.csv`), `findings` (a tuple), `augmentation`, `patient_id`, `patient_age`,
+      `patient_sex`, `view_position` and `boxes` (how many).
+
+    Raises:
+      CatalogError: The records are not those that `metadata.csv` lists.
+    """
+    features = built.builder.info.features
+    findings = features["findings"].feature.names
+    named = {key: features[key].names for key in ("augmentation", "patient_sex", "view_position")}
+    rows = []
+    for subset in built.subsets:
+        for number, example in enumerate(_examples_without_images(built, subset)):
+            row = {key: example[key] for key in _KEYS} | {"subset": subset, "number": number}
+            row |= {key: names[int(example[key])] for key, names in named.items()}
+            row["image_name"] = example["image_name"].decode()
+            row["findings"] = tuple(findings[int(code)] for code in example["findings"])
+            row["boxes"] = len(example["bboxes"]["finding"])
+            rows.append(row)
+    examples = pd.DataFrame(rows)
+    listed = built.table.set_index("image_name")
+    if not listed["subset"].sort_index().equals(examples.set_index("image_name")["subset"].sort_index()):
+        raise CatalogError(
+            f"{built.path}: metadata.csv does not list the examples that the records hold, {len(listed)} and"
+            f" {len(examples)}; build the dataset anew with `tfds build --overwrite`"
+        )
+    return examples.assign(label=listed["label"].loc[examples["image_name"]].to_numpy())
+
+
+def originals(examples: pd.DataFrame) -> pd.DataFrame:
+    """Returns the examples that are not augmented copies."""
+    return examples[examples["augmentation"] == NO_AUGMENTATION]
+
+
+def finding_counts(examples: pd.DataFrame, subsets: list[str]) -> pd.DataFrame:
+    """Returns how many images have each finding: a row a finding, a column a subset."""
+    has = _indicators(examples)
+    counts = {subset: has[(examples["subset"] == subset).to_numpy()].sum(axis=0) for subset in subsets}
+    return pd.DataFrame(counts, index=list(FINDINGS))
+
+
+def co_occurrence(examples: pd.DataFrame) -> pd.DataFrame:
+    """Returns how many images have both of two findings, (14, 14); on the diagonal, how many have the one."""
+    has = _indicators(examples)
+    return pd.DataFrame(has.T @ has, list(FINDINGS), list(FINDINGS))
+
+
+def ages_by_sex(examples: pd.DataFrame) -> pd.DataFrame:
+    """Returns how many images there are of each sex: a row an age band, from the youngest to the oldest."""
+    ages = examples["patient_age"].to_numpy(int)
+    known = ages != UNKNOWN_AGE
+    first, last = (ages[known].min() // AGE_BAND, ages[known].max() // AGE_BAND) if known.any() else (0, -1)
+    rows = {
+        f"{band * AGE_BAND} to {band * AGE_BAND + AGE_BAND - 1}": known & (ages // AGE_BAND == band)
+        for band in range(first, last + 1)
+    }
+    if not known.all():
+        rows["unknown"] = ~known
+    sexes = examples["patient_sex"].to_numpy()
+    counts = [[int((chosen & (sexes == sex)).sum()) for sex in SEXES] for chosen in rows.values()]
+    return pd.DataFrame(counts, list(rows), list(SEXES))
+
+
+def _indicators(examples: pd.DataFrame) -> np.ndarray:
+    return np.array([[name in findings for name in FINDINGS] for findings in examples["findings"]], int).reshape(-1, 14)
+
+
+def _examples_without_images(built: Built, subset: str) -> Iterator[dict[str, Any]]:
+    if built.file_format == "array_record":
+        # TFDS reads it as a data source only, which can leave images encoded but not out.
+        return iter(built.builder.as_data_source(subset, decoders={"image": tfds.decode.SkipDecoding()}))
+    wanted = tfds.decode.PartialDecoding(dict.fromkeys(_KEYS, True) | {"bboxes": {"finding": True}})
+    return iter(tfds.as_numpy(built.builder.as_dataset(split=subset, decoders=wanted, read_config=READ_CONFIG)))

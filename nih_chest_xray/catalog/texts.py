@@ -1,0 +1,170 @@
+"""Texts: what is true of a dataset and has to be said beside it: its origin, licence, limits and uses."""
+
+from __future__ import annotations
+
+from nih_chest_xray.catalog.datasets import Built
+from nih_chest_xray.downloads import RELEASE_PAGE
+
+ACKNOWLEDGEMENT = "The NIH Clinical Center is the provider of the data."
+CODE_LICENSE = "https://spdx.org/licenses/Apache-2.0.html"
+_RESEARCH = (
+    "For research. It is not a medical device, and nothing trained on it should be used on patients without a"
+    " validation of its own."
+)
+
+
+def notice(built: Built) -> str | None:
+    """Returns what has to be said before anything else: that a dataset is synthetic, or only a part."""
+    if built.synthetic:
+        return (
+            "Synthetic: every image is drawn by code. No patient is behind it, and nothing of the NIH's release is in"
+            " it. It shows what the dataset looks like and runs the code that uses it; nothing learned from it holds"
+            " for people."
+        )
+    if missing := built.metadata["missing_images"]:
+        return f"A part: {missing:,} of the images that this config would hold were not there when it was built."
+    return None
+
+
+def description(built: Built) -> str:
+    """Returns the dataset's description, without one of real radiographs where there are none."""
+    if built.synthetic:
+        return "It has the splits, features and file formats of the configs that are made from NIH ChestX-ray14."
+    return built.builder.info.description
+
+
+def licence(built: Built) -> str:
+    """Returns on which terms it may be used."""
+    if built.synthetic:
+        return "Drawn by the package nih_chest_xray, whose code is under the Apache License 2.0."
+    return built.builder.info.redistribution_info.license
+
+
+def citation(built: Built) -> str:
+    """Returns BibTeX. The papers on the NIH's release describe no synthetic image."""
+    if not built.synthetic:
+        return built.builder.info.citation
+    return (
+        f"@misc{{{built.full_name.replace('/', '_')},\n"
+        f"  title = {{{built.full_name.replace('_', chr(92) + '_')}, version {built.version}: synthetic chest"
+        " radiographs, drawn by code},\n"
+        f"  year  = {{{built.built_on.year}}},\n"
+        f"  note  = {{{built.config['phantom_patients']} synthetic patients, seed {built.config['seed']}}}\n"
+        "}"
+    )
+
+
+def limits(built: Built) -> list[str]:
+    """Returns what the labels and images are worth, a sentence or two each."""
+    if built.synthetic:
+        return [
+            "What is drawn is not what radiographs look like: a network trained on it has learned nothing of lungs.",
+            "Findings, ages, sexes and boxes are drawn at random; how often they come says nothing about people.",
+        ]
+    return [
+        "Labels were mined from radiology reports by software; the NIH expects over 90 % of them to be right.",
+        *_labels_of_task(built),
+        "No Finding means that none of the 14 findings was found in the report. It does not mean healthy.",
+        "A finding may be absent from a report because it was known already.",
+        "All images come from one institution, the NIH Clinical Center.",
+        "Radiologists' boxes are on 880 images of the release only, all of them in the NIH's test list.",
+        _RESEARCH,
+    ]
+
+
+def biases(built: Built) -> list[str]:
+    """Returns in what the dataset differs from the people that one might take it for."""
+    if built.synthetic:
+        return ["Nearly half of the synthetic patients have a nodule, far more than in any hospital."]
+    texts = ["One institution: patients of the NIH Clinical Center, on its devices and with its reports."]
+    stride = built.config["healthy_stride"]
+    if built.config["task"] != "findings":
+        texts.append(
+            "Images with other findings alone are left out: all are either of the positive class or No Finding."
+        )
+    if stride > 1:
+        texts.append(f"One of every {stride} No Finding images is kept, so classes are not as frequent as in practice.")
+    texts.append(
+        "The text-mined labels miss nodules and name others that radiologists do not see: of the 605 images that"
+        " radiologists call nodule or mass (Majkowska et al., Radiology 2019) they have 256, and of their own 455"
+        " radiologists confirm 256."
+    )
+    return texts
+
+
+def use_cases(built: Built) -> list[str]:
+    """Returns what the dataset is made for, and what not."""
+    if built.synthetic:
+        return ["A first run of a training program, and its tests.", "Not for any statement about patients."]
+    uses = {
+        "nodule": "Training and evaluating classifiers of pulmonary nodules.",
+        "findings": "Training and evaluating classifiers of 14 findings, comparable with papers on the NIH's test list"
+        if built.config["split"] == "official"
+        else "Training and evaluating classifiers of 14 findings",
+        "nodule_expert": "Training classifiers of nodules and masses, and evaluating them on radiologists' labels.",
+    }
+    return [uses[built.config["task"]].rstrip(".") + ".", _RESEARCH]
+
+
+def sensitive(built: Built) -> list[str]:
+    """Returns what it tells of persons."""
+    if built.synthetic:
+        return ["None: no patient is behind it; ages, sexes and patients' numbers are drawn at random."]
+    return [
+        "No names. A patient's number, which ties images of one patient together, age in years, sex, findings in the"
+        " patient's radiology report, and the radiograph itself: data on the health of persons.",
+    ]
+
+
+def collection(built: Built) -> str:
+    """Returns how images came to be in the dataset."""
+    patients = sum(built.metadata["patients"].values())
+    if built.synthetic:
+        return f"{built.total:,} images of {patients:,} synthetic patients, drawn by code from a seed."
+    copies = sum(built.metadata["augmented"].values())
+    return (
+        "Frontal chest radiographs of patients of the NIH Clinical Center, with labels mined from their radiology"
+        f" reports, released by the NIH as ChestX-ray14 ({RELEASE_PAGE}): 112,120 images of 30,805 patients. This"
+        f" config holds {built.total - copies:,} of them, of {patients:,} patients, and {copies:,} augmented copies."
+    )
+
+
+def preprocessing(built: Built) -> list[str]:
+    """Returns what was done to the images and how subsets were made."""
+    config = built.config
+    size = config["image_size"]
+    source = "drawn" if built.synthetic else "NIH's"
+    texts = [
+        f"The whole {source} 1024 x 1024 image is averaged over areas to {size} x {size} pixels, grey, and stored as"
+        f" {config['image_format'].upper()}."
+        if size
+        else f"The {source} 1024 x 1024 images are stored as they are, grey, as PNG.",
+        "Each patient is in one subset only.",
+    ]
+    if copies := config["augmented_copies"]:
+        texts.append(
+            f"Each training image with a nodule has {copies} augmented {'copy' if copies == 1 else 'copies'}"
+            f" ({', '.join(config['augmentations'])}); validation and test have none."
+        )
+    return texts
+
+
+def annotation(built: Built) -> list[str]:
+    """Returns how labels and boxes were made."""
+    if built.synthetic:
+        return ["The program that draws an image writes down the nodules that it draws, and their boxes."]
+    return [
+        "Findings: mined by software from the text of the radiology reports, not from the images (Wang et al., CVPR"
+        " 2017); expected precision over 90 %.",
+        *_labels_of_task(built),
+        "Boxes: drawn by radiologists on 880 images of the release, 984 boxes.",
+    ]
+
+
+def _labels_of_task(built: Built) -> list[str]:
+    if built.config["task"] != "nodule_expert":
+        return []
+    return [
+        "The labels of validation and test are those of three radiologists, who settled where they differed (Majkowska"
+        " et al., Radiology 2019); those of training are text-mined."
+    ]

@@ -1,0 +1,52 @@
+"""A reader of HTML for the tests of the catalog."""
+
+import html.parser
+import itertools
+
+VOID = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta"}
+
+
+class Page(html.parser.HTMLParser):
+    """A page as a list of elements, each with its attributes and its text; fails on tags that do not match."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.elements, self.open = [], []
+        self.feed(path.read_text())
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        element = {"tag": tag, "attrs": dict(attrs), "text": "", "inside": [e["tag"] for e in self.open]}
+        self.elements.append(element)
+        if tag not in VOID:
+            self.open.append(element)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()["tag"] == tag
+
+    def handle_data(self, data):
+        for element in self.open:
+            element["text"] += data
+
+    def all(self, *tags):
+        return [element for element in self.elements if element["tag"] in tags]
+
+    def by_id(self, identifier):
+        [element] = [element for element in self.elements if element["attrs"].get("id") == identifier]
+        return element
+
+    def table(self, key):
+        """Rows of text, the header first, of the table whose caption is `<key>-caption`."""
+        rest = self.elements[self.elements.index(self.by_id(f"{key}-caption")) :]
+        rows = []
+        for element in itertools.takewhile(lambda e: e["tag"] != "caption" or e is rest[0], rest):
+            if element["tag"] == "tr":
+                rows.append([])
+            elif element["tag"] in ("th", "td"):
+                rows[-1].append(" ".join(element["text"].split()))
+        return rows

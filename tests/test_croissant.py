@@ -1,0 +1,148 @@
+"""Tests of the Croissant metadata: mlcroissant accepts it and reads with it what the datasets hold."""
+
+import csv
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import mlcroissant as mlc
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from conftest import CATALOG_CONFIGS, CATALOG_FORMATS
+
+from nih_chest_xray.catalog.site import write_site
+
+CONFIGS = list(CATALOG_CONFIGS)
+RAI = [
+    f"rai:{name}"
+    for name in (
+        "dataCollection",
+        "dataCollectionMissingData",
+        "dataPreprocessingProtocol",
+        "dataAnnotationProtocol",
+        "dataBiases",
+        "dataLimitations",
+        "dataUseCases",
+        "personalSensitiveInformation",
+    )
+]
+
+
+def folder_of(catalog_data, name):
+    return catalog_data / "nih_chest_xray" / name / "1.0.0"
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def jsonld(catalog_site, name):
+    return json.loads((catalog_site / name / "croissant.json").read_text())
+
+
+def text_of(value):
+    return " ".join(value) if isinstance(value, list) else value
+
+
+def test_it_validates_without_errors_or_warnings(catalog_site, name):
+    issues = mlc.Dataset(catalog_site / name / "croissant.json").metadata.ctx.issues
+    assert (issues.errors, issues.warnings) == (set(), set())
+
+
+def test_the_command_of_mlcroissant_accepts_it(catalog_site):
+    command = [Path(sys.executable).parent / "mlcroissant", "validate"]
+    command += ["--jsonld", catalog_site / "drawn" / "croissant.json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, "Done" in done.stderr) == (0, True), done.stderr
+
+
+def test_the_record_set_metadata_is_metadata_csv(catalog_site, catalog_data, name):
+    dataset = mlc.Dataset(catalog_site / name / "croissant.json")
+    records = [
+        {key.removeprefix("metadata/"): value.decode() for key, value in record.items()}
+        for record in dataset.records("metadata")
+    ]
+    with (folder_of(catalog_data, name) / "metadata.csv").open() as file:
+        assert records == list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("subset", ["train", "validation", "test"])
+def test_records_in_parquet_are_the_examples(subset, catalog_site, catalog_data):
+    [parquet] = [name for name, form in CATALOG_FORMATS.items() if form == "parquet"]
+    builder = tfds.builder_from_directory(folder_of(catalog_data, parquet))
+    features = builder.info.features
+    expected = list(tfds.as_numpy(builder.as_dataset(split=subset)))
+    records = list(mlc.Dataset(catalog_site / parquet / "croissant.json").records(subset))
+    assert len(records) == len(expected) > 0
+    for record, example in zip(records, expected, strict=True):
+        read = features.deserialize_example_np(record[f"{subset}/data"])
+        assert read["image_name"] == example["image_name"]
+        np.testing.assert_array_equal(read["image"], example["image"])
+        np.testing.assert_array_equal(read["label"], example["label"])
+        np.testing.assert_array_equal(read["findings"], example["findings"])
+
+
+def test_only_parquet_has_record_sets_of_examples(jsonld, name):
+    sets = {record_set["name"] for record_set in jsonld["recordSet"]}
+    examples = {"train", "validation", "test"} if CATALOG_FORMATS[name] == "parquet" else set()
+    assert sets == {"metadata"} | examples
+
+
+def test_every_file_is_there_with_its_digest_and_size(jsonld, catalog_site, catalog_data, name):
+    files = {path.name: path for path in folder_of(catalog_data, name).iterdir()}
+    assert {entry["name"] for entry in jsonld["distribution"]} == set(files)
+    for entry in jsonld["distribution"]:
+        content = (catalog_site / name / entry["contentUrl"]).read_bytes()
+        assert content == files[entry["name"]].read_bytes()
+        assert entry["sha256"] == hashlib.sha256(content).hexdigest()
+        assert entry["contentSize"] == f"{len(content)} B"
+
+
+def test_a_changed_file_is_noticed(catalog_data, tmp_path):
+    site = write_site(folder_of(catalog_data, "drawn"), tmp_path / "site")
+    (site / "metadata.csv").write_text("image_name,label,subset\nx.png,Nodule,train\n")
+    with pytest.raises(mlc.GenerationError) as error:
+        list(mlc.Dataset(site / "croissant.json").records("metadata"))
+    assert "is not identical" in str(error.value.__cause__)
+
+
+def test_what_a_reader_has_to_know_is_said(jsonld, name):
+    assert not [key for key in RAI if not jsonld.get(key)]
+    assert jsonld["version"] == "1.0.0"
+    assert jsonld["conformsTo"][1] == "http://mlcommons.org/croissant/RAI/1.0"
+    everything = json.dumps(jsonld)
+    if name == "drawn":
+        assert "No patient is behind it" in jsonld["description"]
+        assert "no patient is behind it" in text_of(jsonld["rai:personalSensitiveInformation"])
+        assert jsonld["license"] == "https://spdx.org/licenses/Apache-2.0.html"
+        assert jsonld["creator"]["name"].startswith("The package")
+        assert "wang2017" not in everything
+        assert "112,120" not in everything
+        assert "nihcc" not in everything
+    else:
+        assert "unrestricted" in text_of(jsonld["license"])
+        assert jsonld["creator"]["name"] == "NIH Clinical Center"
+        assert "wang2017chestxray8" in jsonld["citeAs"]
+        limitations = text_of(jsonld["rai:dataLimitations"])
+        assert all(word in limitations for word in ("90 %", "does not mean healthy", "one institution"))
+        assert "Synthetic" not in everything
+    assert (" augmented cop" in text_of(jsonld["rai:dataPreprocessingProtocol"])) == (name != "many")
+
+
+def test_the_date_is_the_day_of_the_build(jsonld, catalog_data, name):
+    modified = (folder_of(catalog_data, name) / "dataset_info.json").stat().st_mtime
+    assert jsonld["datePublished"][:10] == str(np.datetime64(int(modified), "s"))[:10]
+
+
+def test_a_url_is_where_all_files_are(catalog_data, tmp_path):
+    site = write_site(folder_of(catalog_data, "drawn"), tmp_path / "site", "https://host.test/data")
+    jsonld = json.loads((site / "croissant.json").read_text())
+    assert jsonld["url"] == "https://host.test/data"
+    urls = [(entry["contentUrl"], entry["name"]) for entry in jsonld["distribution"]]
+    assert all(url == f"https://host.test/data/{file}" for url, file in urls)
+    assert not mlc.Dataset(site / "croissant.json").metadata.ctx.issues.errors
