@@ -85,8 +85,9 @@ def test_the_environment_sets_the_number_of_workers(monkeypatch):
             worker_count()
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no CPU affinity")
 def test_by_default_there_are_as_many_workers_as_the_process_may_use_cores():
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system has no CPU affinity")
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from nih_chest_xray import parallel"
     environment = {key: value for key, value in os.environ.items() if key != parallel.WORKERS_VARIABLE}
     command = [sys.executable, "-c", f"{code}; print(parallel.worker_count())"]
