@@ -80,14 +80,15 @@ def complete_images(found: Release, wanted: Set[str], known: Mapping[str, KnownF
     Raises:
       ReleaseError: Images are missing and the download fails, or the archives do not hold them.
     """
-    if not wanted - found.held(wanted):
+    missing = wanted - found.held(wanted)
+    if not missing:
         return found
     urls = {name: known[name].url for name in ARCHIVES if name not in found.archives}
     if urls:
         size = sum(known[name].size for name in urls) / 1e9
         # Not a warning or a log line: whoever has a part of the images should see it before the download begins.
         print(
-            f"{len(wanted - found.held(wanted)):,} of the {len(wanted):,} images that this config needs are not in"
+            f"{len(missing):,} of the {len(wanted):,} images that this config needs are not in"
             f" {found.place}: downloading {len(urls)} archives ({size:.1f} GB).",
             flush=True,
         )

@@ -129,8 +129,8 @@ def _numbered(built: Built, subset: str, numbers: list[int]) -> Iterable[tuple[i
         source = built.builder.as_data_source(subset, decoders=raw)
         return ((number, source[number]) for number in numbers)
     stored = built.builder.as_dataset(split=subset, decoders=raw, read_config=READ_CONFIG).take(numbers[-1] + 1)
-    numbered = enumerate(tfds.as_numpy(stored))
-    return ((number, example) for number, example in numbered if number in set(numbers))
+    wanted = frozenset(numbers)
+    return ((number, example) for number, example in enumerate(tfds.as_numpy(stored)) if number in wanted)
 
 
 def _make_picture(built: Built, row: Any, example: dict[str, Any], folder: Path) -> Picture:
