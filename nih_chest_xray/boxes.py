@@ -9,7 +9,7 @@ import pandas as pd
 
 from nih_chest_xray.labels import FINDINGS
 from nih_chest_xray.png import SOURCE_SIZE
-from nih_chest_xray.tables import parse_column, read_table, require, require_image_names
+from nih_chest_xray.tables import parse_column, read_table, require, require_image_names, to_number
 
 OFFICIAL_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
 
@@ -98,10 +98,7 @@ def boxes_of(names: pd.Series, boxes: dict[str, tuple[Box, ...]]) -> pd.Series:
 
 def _pixels(low: float):
     def parse(cell: str) -> float | None:
-        try:
-            value = float(cell)
-        except ValueError:
-            return None
+        value = to_number(cell)
         return value if low <= value <= SOURCE_SIZE else None
 
     return parse

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nih_chest_xray.tables import parse_column, read_table, require, require_image_names
+from nih_chest_xray.tables import parse_column, read_table, require, require_image_names, to_number
 
 FINDINGS = (
     "Atelectasis",
@@ -148,10 +148,7 @@ def _choice(choices: tuple[str, ...]) -> Callable[[str], str | None]:
 
 
 def _spacing(cell: str) -> float | None:
-    try:
-        spacing = float(cell)
-    except ValueError:
-        return None
+    spacing = to_number(cell)
     return spacing if 1e-3 <= spacing <= 1e3 else None
 
 

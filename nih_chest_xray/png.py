@@ -55,7 +55,7 @@ def decode(content: bytes) -> np.ndarray:
     rows = _inflate(content, SOURCE_SIZE * (1 + SOURCE_SIZE * _CHANNELS[colour_type]))
     if colour_type == _RGBA:  # One image in 200: the decoder that everyone has will do, after the checks above.
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-        if pixels is None:
+        if pixels is None or pixels.shape != (SOURCE_SIZE, SOURCE_SIZE, _CHANNELS[_RGBA]) or pixels.dtype != np.uint8:
             raise ImageError(_corrupt(content, "OpenCV cannot decode it"))
         return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA)
     pixels = np.empty((SOURCE_SIZE, SOURCE_SIZE), np.uint8)
@@ -93,7 +93,9 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 def _colour_type(content: bytes) -> int:
     """Reads the PNG's header (section 11.2.1 of the PNG specification) before any pixel is decoded."""
     if content[:8] != SIGNATURE or content[12:16] != b"IHDR" or len(content) < 33:
-        raise ImageError(f"not a PNG: it has {len(content)} bytes and begins with {content[:16]!r}")
+        raise ImageError(
+            f"not a PNG: it has {len(content)} bytes and begins with {content[:16]!r}; get this image again"
+        )
     width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
     depth, colour_type, interlace = content[24], content[25], content[28]
     if (width, height) != (SOURCE_SIZE, SOURCE_SIZE):

@@ -22,6 +22,7 @@ from nih_chest_xray.sources import (
     StoredImage,
     TarGz,
     Zip,
+    read_file,
 )
 
 LABEL_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
@@ -39,7 +40,7 @@ _FIRST_IMAGES = (
 )
 """The first image of each archive: they hold all images in the order of names, the first 4,999, the others 10,000."""
 
-_ARCHIVE = re.compile(r"images_(\d{2,3})\.tar\.gz")
+_ARCHIVE = re.compile(r"images_([0-9]{2,3})\.tar\.gz")
 _TABLES = (*LABEL_FILES, BOX_FILE, *OFFICIAL_LISTS.values(), *EXPERT_FILES.values())
 _DEPTH = 3
 """Folders below the one that is given, such as `images_001/images` or `nih/images_001/images`."""
@@ -198,7 +199,7 @@ def find_release(folder: epath.Path, known: Mapping[str, KnownFile], allow_repac
 
 
 def _table(path: epath.Path) -> Table:
-    return Table(str(path), path.read_bytes)
+    return Table(str(path), functools.partial(read_file, path))
 
 
 def _walk(folder: epath.Path) -> Iterator[tuple[epath.Path, Set[str]]]:
@@ -230,7 +231,10 @@ def official_archive(path: epath.Path, name: str, known: Mapping[str, KnownFile]
 def _archive(path: epath.Path, known: Mapping[str, KnownFile], allow_repacked: bool) -> TarGz:
     name = _official_name(path.name)
     official = known.get(name)
-    size = path.stat().length if official else 0
+    try:
+        size = path.stat().length if official else 0
+    except OSError as error:  # A link to nothing.
+        raise ReleaseError(f"{path} cannot be read ({error.strerror or error}). Delete it and get it again.") from error
     if official and size == official.size:
         return official_archive(path, name, known, refuse_others=not allow_repacked)
     if allow_repacked:

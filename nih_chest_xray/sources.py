@@ -10,6 +10,8 @@ import functools
 import hashlib
 import io
 import re
+import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -20,10 +22,17 @@ from typing import Any, Protocol
 from etils import epath
 from isal import igzip, isal_zlib
 
-IMAGE_NAME = re.compile(r"\d{8}_\d{3}\.png")
+IMAGE_NAME = re.compile(r"[0-9]{8}_[0-9]{3}\.png")
 _CHUNK = 1 << 20
 _MAX_MEMBER = 32 << 20
 """Bytes. The release's images have about 410,000 and its largest table nine million; more is not taken into memory."""
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Others are unpacked by Python in one go, however large what comes out is."""
+_ENCRYPTED = 1
+"""The bit of a member's flags in a zip."""
+_TAR_EXTENSIONS = b"LKxgX"
+"""Types of a tar's headers that hold a long name or fields of the member behind them; they are read whole."""
+_MAX_EXTENSION = 1 << 20
 
 
 class ReleaseError(ValueError):
@@ -90,7 +99,7 @@ class Folder:
     def images(self, wanted: Set[str]) -> Iterator[StoredImage]:
         """Yields each wanted image, in the order of names."""
         for name in sorted(self.held(wanted)):
-            yield StoredImage(name, self.place, (self._path / name).read_bytes)
+            yield StoredImage(name, self.place, functools.partial(read_file, self._path / name))
 
     def part(self, names: Collection[str]) -> Folder:
         """Returns the same folder, with these images alone."""
@@ -139,20 +148,27 @@ class Zip:
         """Returns the zip, closed when nobody refers to it any more, and its files by name, without their folders."""
         try:
             archive = zipfile.ZipFile(self._path.open("rb"))
-        except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+        except _ZIP_ERRORS as error:
             raise ReleaseError(_corrupt(self._path, error)) from error
         # Where a name is there twice, the first member in the file counts.
         members = sorted(archive.infolist(), key=lambda member: member.header_offset, reverse=True)
-        return archive, {PurePosixPath(member.filename).name: member for member in members if not member.is_dir()}
+        return archive, {PurePosixPath(member.filename).name: member for member in members if _is_file(member)}
 
     def _read(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-        place = f"{self._path}, member {member.filename}"
+        place = f"{self._path}, member {_printable(member.filename)}"
         _require_small(place, member.file_size)
+        if member.flag_bits & _ENCRYPTED:
+            raise ReleaseError(f"{place} is encrypted; expected a zip without a password. Unpack it into a folder.")
+        if member.compress_type not in _ZIP_METHODS:
+            raise ReleaseError(
+                f"{place} is packed by method {member.compress_type}; expected one that is stored or deflated. Get the"
+                " zip again, or unpack it into a folder."
+            )
         try:
             with archive.open(member) as file:
                 # What a member claims to have need not be what is in it.
                 content = file.read(_MAX_MEMBER + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError) as error:
+        except _ZIP_ERRORS as error:
             raise ReleaseError(_corrupt(place, error)) from error
         _require_small(place, len(content))
         return content
@@ -205,23 +221,20 @@ class TarGz:
             with (
                 self._path.open("rb") as file,
                 igzip.open(_Hashing(file, digest)) as unzipped,
-                tarfile.open(fileobj=unzipped, mode="r|") as archive,
+                tarfile.open(fileobj=_Endless(unzipped), mode="r|", tarinfo=_Header) as archive,
             ):
                 for member in archive:
                     # Only a name's last part counts, and nothing is written: '..' or '/etc' in it do no harm.
                     name = PurePosixPath(member.name).name
                     if member.isfile() and name in left:
-                        _require_small(f"{self._path}, member {member.name}", member.size)
+                        _require_small(f"{self._path}, member {_printable(member.name)}", member.size)
                         content = archive.extractfile(member).read()
                         left.remove(name)
                         yield StoredImage(name, self.place, functools.partial(bytes, content))
                 # The tar ends before the file does; gzip compares its CRC only at the end of the file.
                 while unzipped.read(_CHUNK):
                     pass
-                # A tar ends with blocks of zeros; tarfile takes one that was cut before it was zipped as it is.
-                if unzipped.tell() < archive.offset + tarfile.BLOCKSIZE:
-                    raise tarfile.ReadError("the tar in it ends too early")
-        except (tarfile.TarError, EOFError, isal_zlib.error, igzip.BadGzipFile, OSError, ValueError) as error:
+        except _TAR_GZ_ERRORS as error:
             if isinstance(error, ReleaseError):
                 raise
             raise ReleaseError(_corrupt(self._path, error)) from error
@@ -240,6 +253,44 @@ REPACKED_ADVICE = (
     "If it is not your own packing, get it again from the NIH's page. If it is, build a config with"
     ' "allow_missing_images": true.'
 )
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header that is refused where tarfile would take it for the archive's end, or read it without limit."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> _Header:
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if buf.strip(b"\0"):
+                raise tarfile.ReadError(f"a member's header in it: {error}") from error
+            raise  # Zeros, or nothing: the end.
+        if header.type in _TAR_EXTENSIONS and header.size > _MAX_EXTENSION:
+            raise tarfile.ReadError(f"a member's header in it claims {header.size:,} bytes")
+        if header.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("a sparse member in it")
+        return header
+
+    def _proc_gnusparse_10(self, *_args: Any) -> None:
+        """Refuses a list of holes that stands in the member itself: tarfile takes one of any length into memory."""
+        raise tarfile.ReadError("a sparse member in it")
+
+
+class _Endless:
+    """A tar that has to end before its file does.
+
+    It ends with blocks of zeros, and tarfile reads no further. One that was cut before it was zipped tarfile would take
+    as it is, and skip a member that claims an exabyte, of which nothing is there, for years.
+    """
+
+    def __init__(self, file: io.BufferedIOBase) -> None:
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        if not (content := self._file.read(size)):
+            raise tarfile.ReadError("the tar in it ends too early")
+        return content
 
 
 class _Hashing(io.RawIOBase):
@@ -262,6 +313,39 @@ class _Hashing(io.RawIOBase):
         return len(content)
 
 
+def read_file(path: epath.Path) -> bytes:
+    """Returns the bytes of a file that is an image or a table of the release.
+
+    Raises:
+      ReleaseError: It cannot be read, or is far too large.
+    """
+    pieces, size = [], 0
+    try:
+        with path.open("rb") as file:
+            while size <= _MAX_MEMBER and (piece := file.read(_CHUNK)):
+                pieces.append(piece)
+                size += len(piece)
+    except OSError as error:
+        raise ReleaseError(
+            f"{path} cannot be read ({error.strerror or error}). Expected a file: put the NIH's there, or delete it."
+        ) from error
+    if size > _MAX_MEMBER:
+        size = path.stat().length
+    _require_small(str(path), size)
+    return b"".join(pieces)
+
+
+def _is_file(member: zipfile.ZipInfo) -> bool:
+    """Returns whether a zip's member is a plain file: the bytes of a link are another file's name, and no image."""
+    kind = stat.S_IFMT(member.external_attr >> 16)  # Zero where the zip was not packed on Unix.
+    return not member.is_dir() and kind in (0, stat.S_IFREG)
+
+
+def _printable(name: str) -> str:
+    """Returns a member's name as a terminal can take it; whoever packed the archive may have written anything."""
+    return name if name.isprintable() and len(name) < 300 else f"…{name[-100:]!a}"
+
+
 def _require_small(place: str, size: int) -> None:
     if size > _MAX_MEMBER:
         raise ReleaseError(
@@ -272,3 +356,16 @@ def _require_small(place: str, size: int) -> None:
 
 def _corrupt(path: object, error: object) -> str:
     return f"{path} is cut or corrupt ({error or type(error).__name__}). Delete it and get it again."
+
+
+# What the readers of archives raise for bytes that are not what they should be. The unchecked are no errors of theirs
+# by intention, but what a number leads to, or a chain of headers, that nobody compared with anything.
+_UNCHECKED = (struct.error, LookupError, OverflowError, RecursionError)
+_ZIP_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError, ValueError),
+    *_UNCHECKED,
+)
+_TAR_GZ_ERRORS = (
+    *(tarfile.TarError, EOFError, isal_zlib.error, igzip.BadGzipFile, OSError, ValueError),
+    *_UNCHECKED,
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from nih_chest_xray.sources import IMAGE_NAME
+
+_ADVICE = "Correct that, or download the file again."
 
 
 class TableError(ValueError):
@@ -36,27 +39,31 @@ def read_table(content: bytes, file: str, columns: Mapping[str, str], official_h
       TableError: The bytes are no such table.
     """
     content = strip(content, file)
+    begins = 1  # The row that is read next.
     try:
         reader = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
         names = _columns(next(reader), file, columns, official_header)
         width = len(names)
         rows, numbers = [], []
+        begins = reader.line_num + 1
         for cells in reader:
+            number, begins = begins, reader.line_num + 1  # A row has several lines where a cell in quotes has.
             if len(cells) != width:
                 # Some copies end each row with a comma, and the header with or without one: an empty cell more.
                 if not any(cells):
                     continue
                 if len(cells) < width or any(cells[width:]):
                     raise TableError(
-                        f"{file}, row {reader.line_num}: {len(cells)} cells; expected {width}, as in the header."
+                        f"{file}, row {number}: {len(cells)} cells; expected {width}, as in the header. {_ADVICE}"
                     )
             rows.append(cells[:width])
-            numbers.append(reader.line_num)
+            numbers.append(number)
     except UnicodeDecodeError as error:
         row = content[: error.start].count(b"\n") + 1
         raise TableError(f"{file}, row {row}: not text in UTF-8 ({error.reason}). Download it again.") from error
     except csv.Error as error:
-        raise TableError(f"{file}, row {reader.line_num}: not CSV ({error}). Download it again.") from error
+        since = f" since a quote in row {begins}" if begins < reader.line_num else ""
+        raise TableError(f"{file}, row {reader.line_num}: not CSV{since} ({error}). Download it again.") from error
     if not rows:
         raise TableError(f"{file} has a header but no rows. Download it again.")
     return pd.DataFrame(rows, columns=names, index=numbers, dtype=object)[list(dict.fromkeys(columns.values()))]
@@ -79,6 +86,14 @@ def strip(content: bytes, file: str) -> bytes:
     return content
 
 
+def to_number(cell: str) -> float:
+    """Returns a cell's number, NaN for what is none: Python would also read 0.1_4, and the digits of other scripts."""
+    try:
+        return float(cell) if cell.isascii() and "_" not in cell else math.nan
+    except ValueError:
+        return math.nan
+
+
 def _columns(header: list[str], file: str, columns: Mapping[str, str], official_header: str) -> list[str]:
     """Returns our own name for each cell of the header, without the empty cells at its end."""
     while header and not header[-1].strip():
@@ -89,6 +104,7 @@ def _columns(header: list[str], file: str, columns: Mapping[str, str], official_
             raise TableError(
                 f"{file} has {names.count(name)} columns for {name}; expected one. The official header, with"
                 f" commas between the cells, is {official_header!r}; the header here is {','.join(header)[:200]!r}."
+                " Download it again."
             )
     return names
 
@@ -133,7 +149,7 @@ def require(table: pd.DataFrame, file: str, column: str, good: pd.Series | np.nd
         others = int((~good).sum()) - 1
         raise TableError(
             f"{file}, row {row.name}: {column} is {str(row[column])[:80]!r} (image {row['image_name'][:80]!r});"
-            f" expected {expected}." + (f" There are {others} more such rows." if others else "")
+            f" expected {expected}." + (f" There are {others} more such rows." if others else "") + f" {_ADVICE}"
         )
 
 

@@ -1,0 +1,264 @@
+"""Fuzz tests: whatever the bytes are, a reader gives what is right or the package's own error, and nothing else.
+
+The examples are the same in each run. For more of them than a test run takes:
+
+    FUZZ_EXAMPLES=5000 pytest -n 0 tests/test_fuzz.py
+"""
+
+import csv
+import gzip
+import io
+import os
+import re
+import tempfile
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from bad_files import END, NAMES, TABLES, chunk, flip, member, png, rows_of, tar_gz, with_cell
+from etils import epath
+from hypothesis import HealthCheck, configuration, example, given, settings
+from hypothesis import strategies as st
+
+from nih_chest_xray.boxes import read_boxes
+from nih_chest_xray.image import decode
+from nih_chest_xray.labels import FINDINGS, read_labels
+from nih_chest_xray.png import ImageError
+from nih_chest_xray.release import BOX_FILE, LABEL_FILES, read_official_lists
+from nih_chest_xray.sources import ReleaseError, TarGz, Zip
+from nih_chest_xray.tables import TableError
+
+FILE = "some/folder/labels.csv"
+
+# What hypothesis keeps beside examples is not to lie in the repository.
+configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "hypothesis")
+
+
+def fuzz(examples: int):
+    """Makes a test try so many examples: the same in each run, and none kept on disk."""
+    return settings(
+        max_examples=int(os.environ.get("FUZZ_EXAMPLES", examples)),
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+def read_or_refuse(read, error: type[Exception], place: str):
+    """Returns what is read, or None after an error of this type, of which it is proved that it names the place."""
+    try:
+        return read()
+    except error as refusal:
+        message = str(refusal)
+    assert message.startswith(place)
+    assert message.isprintable()
+    return None
+
+
+@st.composite
+def damaged(draw, contents) -> bytes:
+    """One of the contents, in which bytes were flipped, cut away, put in or written over."""
+    content = draw(st.sampled_from(contents))
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, max(len(content) - 1, 0)))
+        kind = draw(st.sampled_from(("flip", "write", "put in", "cut out", "cut off")))
+        piece = draw(st.binary(min_size=1, max_size=6))
+        if kind == "flip" and content:
+            content = content[:place] + bytes([content[place] ^ 1 << draw(st.integers(0, 7))]) + content[place + 1 :]
+        elif kind == "write":
+            content = content[:place] + piece + content[place + len(piece) :]
+        elif kind == "put in":
+            content = content[:place] + piece + content[place:]
+        elif kind == "cut out":
+            content = content[:place] + content[place + draw(st.integers(1, 600)) :]
+        elif kind == "cut off":
+            content = content[:place]
+    return content
+
+
+# Tables.
+
+CELLS = st.one_of(
+    st.text(max_size=12),
+    st.sampled_from(
+        ("", "\0", '"', '""', "\n", "\r\n", "nan", "-inf", "1e400", "٣", "-1", "057Y", "2147483648", "|", "=1+1")
+    ),
+    st.sampled_from(FINDINGS),
+    st.from_regex(r"[0-9]{1,12}(\.[0-9]{0,3})?[YMWD]?", fullmatch=True),
+    st.from_regex(r"\d{8}_\d{3}\.png", fullmatch=True),
+)
+
+
+@st.composite
+def tables(draw, content: bytes) -> bytes:
+    """A table with rows in another order and some cells replaced, by a writer that quotes, or by one that does not."""
+    header, *rows = list(csv.reader(io.StringIO(content.decode(), newline="")))
+    rows = draw(st.permutations(rows[:4]))
+    for _ in range(draw(st.integers(0, 3))):
+        cells = draw(st.sampled_from([header, *rows]))
+        cells[draw(st.integers(0, len(cells) - 1))] = draw(CELLS)
+    if draw(st.booleans()):
+        return "\n".join(",".join(row) for row in (header, *rows)).encode(errors="replace")
+    written = io.StringIO(newline="")
+    csv.writer(written, lineterminator=draw(st.sampled_from(("\n", "\r\n")))).writerows([header, *rows])
+    return written.getvalue().encode(errors="replace")
+
+
+def contents_of(table: bytes):
+    small = b"\n".join(table.split(b"\n")[:4])
+    return st.one_of(tables(table), damaged([small]), st.binary(max_size=300), st.text(max_size=300).map(str.encode))
+
+
+@fuzz(1000)
+@example(with_cell(9, "0.1_4"))
+@example(with_cell(0, "0000000２_000.png"))
+@example(b"\xef\xbb\xbf\0")
+@given(contents_of(TABLES[LABEL_FILES[0]]))
+def test_label_file_gives_a_sound_table_or_an_error_that_names_it(content):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of ages that are unknown.
+        table = read_or_refuse(lambda: read_labels(content, FILE), TableError, FILE)
+    if table is None:
+        return
+    names = list(table["image_name"])
+    assert names == sorted(set(names))
+    assert all(re.fullmatch(r"[0-9]{8}_[0-9]{3}\.png", name) for name in names)
+    whole = ("patient_id", "follow_up", "patient_age", "original_width", "original_height")
+    assert {str(table[column].dtype) for column in whole} == {"int32"}
+    assert {str(table[column].dtype) for column in ("pixel_spacing_x", "pixel_spacing_y")} == {"float32"}
+    assert list(table["patient_id"]) == [int(name[:8]) for name in names]
+    assert table["patient_age"].between(-1, 120).all()
+    assert (table["follow_up"] >= 0).all()
+    assert (table[["original_width", "original_height"]] >= 1).all(axis=None)
+    assert np.isfinite(table[["pixel_spacing_x", "pixel_spacing_y"]]).all(axis=None)
+    assert {*table["patient_sex"]} <= {"F", "M"}
+    assert {*table["view_position"]} <= {"PA", "AP"}
+    assert all(list(found) == sorted({*found} & {*FINDINGS}) for found in table["findings"])
+
+
+BOX_ROWS = TABLES[BOX_FILE] + b"\n00000002_000.png,Infiltrate,0.5,1000,1023.9,24.2,,,\n00000002_000.png,Mass,1,2,3,4,,,"
+
+
+@fuzz(800)
+@example(BOX_ROWS.replace(b"0.5", b"1_0"))
+@given(contents_of(BOX_ROWS))
+def test_box_list_gives_boxes_in_the_image_or_an_error_that_names_it(content):
+    boxes = read_or_refuse(lambda: read_boxes(content, FILE), TableError, FILE)
+    for name, marked in (boxes or {}).items():
+        assert re.fullmatch(r"[0-9]{8}_[0-9]{3}\.png", name)
+        for box in marked:
+            assert box.finding in FINDINGS
+            assert 0 <= box.xmin <= box.xmax <= 1
+            assert 0 <= box.ymin <= box.ymax <= 1
+
+
+@fuzz(300)
+@given(st.one_of(damaged([b"\n".join(name.encode() for name in NAMES[:4])]), st.binary(max_size=200)))
+def test_official_list_gives_names_or_an_error_that_names_it(content):
+    lists = read_or_refuse(lambda: read_official_lists({"test": (content, FILE)}), ReleaseError, FILE)
+    assert all(re.fullmatch(r"[0-9]{8}_[0-9]{3}\.png", name) for name in (lists or {"test": ()})["test"])
+
+
+# Archives.
+
+IMAGES = {name: bytes(range(number, 200)) * 4 for number, name in enumerate(NAMES[:3])}
+TAR = b"".join(member(name, content) for name, content in IMAGES.items()) + END
+
+
+def zip_of(method: int) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, content in IMAGES.items():
+            archive.writestr(f"images/{name}", content)
+    return buffer.getvalue()
+
+
+def read(medium, content: bytes) -> dict[str, bytes] | None:
+    """Returns the images of an archive, or None after an error that names it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "archive"
+        path.write_bytes(content)
+
+        def images():
+            return {image.name: image.read() for image in medium(epath.Path(path)).images(frozenset(IMAGES))}
+
+        return read_or_refuse(images, ReleaseError, str(path))
+
+
+@fuzz(1500)
+@given(damaged([tar_gz(TAR)]))
+def test_damaged_tar_gz_gives_all_its_images_or_an_error_that_names_it(content):
+    assert read(TarGz, content) in (None, IMAGES)
+
+
+@fuzz(1200)
+@example(gzip.compress(member("a", size=1 << 60) + TAR))
+@example(gzip.compress(member("a", b"", b"S") + TAR))
+@given(damaged([TAR]).map(lambda tar: gzip.compress(tar, 1)))
+def test_tar_that_was_damaged_before_it_was_zipped_gives_images_or_an_error_that_names_it(content):
+    """Here no check sum tells of damage in an image, only of damage in a header."""
+    images = read(TarGz, content)
+    assert images is None or images.keys() <= IMAGES.keys()
+
+
+@fuzz(1500)
+@given(damaged([zip_of(zipfile.ZIP_STORED), zip_of(zipfile.ZIP_DEFLATED)]))
+def test_damaged_zip_gives_images_as_they_were_or_an_error_that_names_it(content):
+    images = read(Zip, content)
+    assert images is None or images.items() <= IMAGES.items()
+
+
+# PNGs.
+
+ROWS = {channels: np.frombuffer(rows_of(kind), np.uint8).reshape(1024, -1) for kind, channels in ((0, 1), (6, 4))}
+PNGS = {1: png(), 4: png(6)}
+PIXELS = decode(PNGS[1])
+
+
+def expect_pixels_or_error(content: bytes, pixels: np.ndarray) -> None:
+    decoded = read_or_refuse(lambda: decode(content), ImageError, "")
+    if decoded is not None:
+        np.testing.assert_array_equal(decoded, pixels)
+
+
+@fuzz(500)
+@example(flip(PNGS[1], 40))
+@given(damaged(list(PNGS.values())))
+def test_damaged_png_gives_its_pixels_or_an_error(content):
+    expect_pixels_or_error(content, PIXELS)
+
+
+KNOWN_CHUNKS = (b"acTL", b"fcTL", b"fdAT", b"gAMA", b"sBIT", b"PLTE", b"IHDR", b"IDAT", b"eXIf")
+CHUNKS = st.tuples(
+    st.one_of(st.sampled_from(KNOWN_CHUNKS), st.binary(min_size=4, max_size=4)),
+    st.binary(max_size=40),
+)
+
+
+@fuzz(120)
+@given(st.sampled_from((0, 6)), st.lists(CHUNKS, max_size=3))
+def test_png_with_other_chunks_of_right_check_sums_gives_its_pixels_or_an_error(colour, chunks):
+    expect_pixels_or_error(png(colour, extra=b"".join(chunk(*each) for each in chunks)), PIXELS)
+
+
+@fuzz(120)
+@given(st.data())
+def test_png_of_other_rows_decodes_as_opencv_does_or_gives_an_error(data):
+    """Filters and bytes are changed before deflating, so that every check sum is right."""
+    rows = ROWS[1].copy()
+    for _ in range(data.draw(st.integers(1, 5))):
+        first, last = sorted(data.draw(st.tuples(st.integers(0, 1023), st.integers(0, 1023))))
+        rows[first : last + 1, 0] = data.draw(st.sampled_from((0, 1, 2, 3, 4, 4, 3, 5, 255)))
+        rows[first : last + 1, data.draw(st.integers(1, 1024))] = data.draw(st.integers(0, 255))
+    content = png(idat=zlib.compress(rows.tobytes(), 1))
+    if rows[:, 0].max() > 4:
+        with pytest.raises(ImageError, match="has a filter that PNG does not know"):
+            decode(content)
+    else:
+        theirs = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(decode(content), theirs)
