@@ -17,7 +17,7 @@ from nih_chest_xray.release import (
     OFFICIAL_LISTS,
     KnownFile,
     Release,
-    Table,
+    file_table,
     official_archive,
 )
 from nih_chest_xray.sources import ReleaseError
@@ -64,7 +64,7 @@ def complete_tables(
             ) from error
         warnings.warn(f"{BOX_FILE}: {problem} No image has bounding boxes.", stacklevel=2)
         return found
-    tables = {name: Table(str(path), path.read_bytes) for name, path in paths.items()}
+    tables = {name: file_table(path) for name, path in paths.items()}
     return dataclasses.replace(found, tables={**found.tables, **tables})
 
 

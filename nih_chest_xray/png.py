@@ -55,7 +55,7 @@ def decode(content: bytes) -> np.ndarray:
     rows = _inflate(content, SOURCE_SIZE * (1 + SOURCE_SIZE * _CHANNELS[colour_type]))
     if colour_type == _RGBA:  # One image in 200: the decoder that everyone has will do, after the checks above.
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-        if pixels is None or pixels.shape != (SOURCE_SIZE, SOURCE_SIZE, _CHANNELS[_RGBA]) or pixels.dtype != np.uint8:
+        if pixels is None:
             raise ImageError(_corrupt(content, "OpenCV cannot decode it"))
         return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA)
     pixels = np.empty((SOURCE_SIZE, SOURCE_SIZE), np.uint8)

@@ -175,7 +175,7 @@ def find_release(folder: epath.Path, known: Mapping[str, KnownFile], allow_repac
     for directory, names in _walk(folder):
         for name in _TABLES:
             if name in names:
-                tables.setdefault(name, _table(directory / name))
+                tables.setdefault(name, file_table(directory / name))
         if found := [name for name in names if IMAGE_NAME.fullmatch(name)]:
             images.append(Folder(directory, found))
         zips += [Zip(directory / name) for name in sorted(names) if name.endswith(".zip")]
@@ -185,7 +185,7 @@ def find_release(folder: epath.Path, known: Mapping[str, KnownFile], allow_repac
             tables.setdefault(name, Table(f"{archive.place}/{name}", functools.partial(archive.read_file, name)))
     for name in _TABLES:
         if name not in tables and (folder.parent / name).exists():
-            tables[name] = _table(folder.parent / name)
+            tables[name] = file_table(folder.parent / name)
     return Release(
         place=str(folder),
         tables=tables,
@@ -198,7 +198,8 @@ def find_release(folder: epath.Path, known: Mapping[str, KnownFile], allow_repac
     )
 
 
-def _table(path: epath.Path) -> Table:
+def file_table(path: epath.Path) -> Table:
+    """Returns a table that is a file of its own."""
     return Table(str(path), functools.partial(read_file, path))
 
 

@@ -33,6 +33,13 @@ _ENCRYPTED = 1
 _TAR_EXTENSIONS = b"LKxgX"
 """Types of a tar's headers that hold a long name or fields of the member behind them; they are read whole."""
 _MAX_EXTENSION = 1 << 20
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, zipfile.BadZipFile, tarfile.TarError, zlib.error, isal_zlib.error),
+    # These are no errors by the readers' intention, but what a number leads to, or a chain of headers, that they took
+    # as it is.
+    *(struct.error, LookupError, OverflowError, RuntimeError),
+)
+"""What the readers of archives raise for bytes that are not what they should be, or when a disk does not answer."""
 
 
 class ReleaseError(ValueError):
@@ -148,8 +155,8 @@ class Zip:
         """Returns the zip, closed when nobody refers to it any more, and its files by name, without their folders."""
         try:
             archive = zipfile.ZipFile(self._path.open("rb"))
-        except _ZIP_ERRORS as error:
-            raise ReleaseError(_corrupt(self._path, error)) from error
+        except _UNREADABLE as error:
+            raise _unreadable(self._path, error) from error
         # Where a name is there twice, the first member in the file counts.
         members = sorted(archive.infolist(), key=lambda member: member.header_offset, reverse=True)
         return archive, {PurePosixPath(member.filename).name: member for member in members if _is_file(member)}
@@ -168,8 +175,8 @@ class Zip:
             with archive.open(member) as file:
                 # What a member claims to have need not be what is in it.
                 content = file.read(_MAX_MEMBER + 1)
-        except _ZIP_ERRORS as error:
-            raise ReleaseError(_corrupt(place, error)) from error
+        except _UNREADABLE as error:
+            raise _unreadable(place, error) from error
         _require_small(place, len(content))
         return content
 
@@ -234,10 +241,10 @@ class TarGz:
                 # The tar ends before the file does; gzip compares its CRC only at the end of the file.
                 while unzipped.read(_CHUNK):
                     pass
-        except _TAR_GZ_ERRORS as error:
-            if isinstance(error, ReleaseError):
-                raise
-            raise ReleaseError(_corrupt(self._path, error)) from error
+        except ReleaseError:
+            raise
+        except _UNREADABLE as error:
+            raise _unreadable(self._path, error) from error
         self.sha256 = digest.hexdigest()
         if self._refuse_others and self.sha256 != self.expected_sha256:
             raise ReleaseError(
@@ -326,11 +333,9 @@ def read_file(path: epath.Path) -> bytes:
                 pieces.append(piece)
                 size += len(piece)
     except OSError as error:
-        raise ReleaseError(
-            f"{path} cannot be read ({error.strerror or error}). Expected a file: put the NIH's there, or delete it."
-        ) from error
+        raise _unreadable(path, error) from error
     if size > _MAX_MEMBER:
-        size = path.stat().length
+        size = max(size, path.stat().length)  # A device has no length.
     _require_small(str(path), size)
     return b"".join(pieces)
 
@@ -354,18 +359,10 @@ def _require_small(place: str, size: int) -> None:
         )
 
 
-def _corrupt(path: object, error: object) -> str:
-    return f"{path} is cut or corrupt ({error or type(error).__name__}). Delete it and get it again."
-
-
-# What the readers of archives raise for bytes that are not what they should be. The unchecked are no errors of theirs
-# by intention, but what a number leads to, or a chain of headers, that nobody compared with anything.
-_UNCHECKED = (struct.error, LookupError, OverflowError, RecursionError)
-_ZIP_ERRORS = (
-    *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError, ValueError),
-    *_UNCHECKED,
-)
-_TAR_GZ_ERRORS = (
-    *(tarfile.TarError, EOFError, isal_zlib.error, igzip.BadGzipFile, OSError, ValueError),
-    *_UNCHECKED,
-)
+def _unreadable(place: object, error: Exception) -> ReleaseError:
+    if isinstance(error, OSError) and error.errno:  # Of the system; those of the readers of archives have no number.
+        return ReleaseError(
+            f"{place} cannot be read ({error.strerror}). Expected a file that is there during the whole build, and that"
+            " you may read."
+        )
+    return ReleaseError(f"{place} is cut or corrupt ({error or type(error).__name__}). Delete it and get it again.")

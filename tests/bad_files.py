@@ -205,6 +205,13 @@ def member(name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE, size:
     return info.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
+def sparse() -> bytes:
+    """Returns a member whose content begins with a list of holes of any length, as GNU tar writes it (version 1.0)."""
+    info = tarfile.TarInfo("images/a")
+    info.size, info.pax_headers = 512, {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "a"}
+    return info.tobuf(tarfile.PAX_FORMAT) + b"1\n0\n512\n".ljust(512, b"\0")
+
+
 LINKS = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
 END = bytes(2 * tarfile.BLOCKSIZE)
 

@@ -56,6 +56,7 @@ from bad_files import (
     png,
     read_release,
     rows_of,
+    sparse,
     table,
     tar,
     tar_gz,
@@ -147,6 +148,7 @@ ARCHIVES = {
         lambda: tar_gz(member("a", b"b\0", tarfile.GNUTYPE_LONGNAME) * 3000 + tar()), "maximum recursion depth .*"
     ),
     "sparse member": archive(lambda: tar_gz(member("a", kind=tarfile.GNUTYPE_SPARSE) + tar()), "a sparse member in it"),
+    "sparse member with its holes listed in itself": archive(lambda: tar_gz(sparse() + tar()), "a sparse member in it"),
     "claims a terabyte": Case(
         ReleaseError,
         rf"images_01.tar.gz, member images/{NAME} has 1,099,511,627,776 {_LARGE}",

@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from bad_files import END, NAMES, TABLES, chunk, flip, member, png, rows_of, tar_gz, with_cell
+from bad_files import END, NAMES, TABLES, chunk, flip, member, png, rows_of, tar_gz, with_cell, zipped
 from etils import epath
 from hypothesis import HealthCheck, configuration, example, given, settings
 from hypothesis import strategies as st
@@ -168,14 +168,7 @@ def test_official_list_gives_names_or_an_error_that_names_it(content):
 
 IMAGES = {name: bytes(range(number, 200)) * 4 for number, name in enumerate(NAMES[:3])}
 TAR = b"".join(member(name, content) for name, content in IMAGES.items()) + END
-
-
-def zip_of(method: int) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as archive:
-        for name, content in IMAGES.items():
-            archive.writestr(f"images/{name}", content)
-    return buffer.getvalue()
+IN_ZIP = {f"images/{name}": content for name, content in IMAGES.items()}
 
 
 def read(medium, content: bytes) -> dict[str, bytes] | None:
@@ -207,7 +200,7 @@ def test_tar_that_was_damaged_before_it_was_zipped_gives_images_or_an_error_that
 
 
 @fuzz(1500)
-@given(damaged([zip_of(zipfile.ZIP_STORED), zip_of(zipfile.ZIP_DEFLATED)]))
+@given(damaged([zipped(IN_ZIP, zipfile.ZIP_STORED), zipped(IN_ZIP, zipfile.ZIP_DEFLATED)]))
 def test_damaged_zip_gives_images_as_they_were_or_an_error_that_names_it(content):
     images = read(Zip, content)
     assert images is None or images.items() <= IMAGES.items()

@@ -97,19 +97,16 @@ def build_all(release: str, data: str) -> None:
             builder = nih_chest_xray.Builder(config=own, data_dir=f"{data}/{size}{image_format}")
             builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=release))
             folders[f"package, {size} {image_format}"] = [str(builder.data_path), size]
-        folders[f"TFDS's default, {size}"] = [_default(f"{data}/{size}png", size, f"{data}/{size}default"), size]
+        own = tfds.builder_from_directory(folders[f"package, {size} png"][0])
+        folders[f"TFDS's default, {size}"] = [_default(own, size, f"{data}/{size}default"), size]
     print(json.dumps(folders))
 
 
-def _default(own_data_dir: str, size: int, data_dir: str) -> str:
+def _default(own, size: int, data_dir: str) -> str:
     """Stores the same examples in the same splits, the images as TFDS's Image feature encodes an array."""
     import tensorflow_datasets as tfds
 
-    from nih_chest_xray.features import make_features
-
-    own = tfds.builder("nih_chest_xray/benchmark", data_dir=own_data_dir)
-    features = dict(make_features(config(image_size=size)))
-    features["image"] = tfds.features.Image(shape=(size, size, 1))
+    features = dict(own.info.features) | {"image": tfds.features.Image(shape=(size, size, 1))}
 
     class Default(tfds.core.GeneratorBasedBuilder):
         VERSION = tfds.core.Version("1.0.0")
