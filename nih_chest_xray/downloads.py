@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import warnings
 from collections.abc import Callable, Mapping, Set
 
+import requests
 from etils import epath
+from tensorflow_datasets.core.download import download_manager, downloader
 
 from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.interruption import only_download
 from nih_chest_xray.release import (
     ARCHIVES,
     BOX_FILE,
@@ -102,6 +106,60 @@ def complete_images(found: Release, wanted: Set[str], known: Mapping[str, KnownF
     if wanted - found.held(wanted):
         raise ReleaseError(_missing(found, wanted, "All twelve archives are there, but do not hold them."))
     return found
+
+
+def download(dl_manager: download_manager.DownloadManager, dataset: str, urls: dict[str, str]) -> dict[str, epath.Path]:
+    """Downloads, or takes from TFDS's cache, what another process may have downloaded in the meantime.
+
+    Args:
+      dl_manager: Compares sizes and digests.
+      dataset: The dataset's name, which TFDS gives to a folder of its downloads.
+      urls: By file name.
+
+    Raises:
+      Exception: What TFDS and its HTTP library raise.
+      ReleaseError: What came is not what should.
+    """
+    with only_download(epath.Path(dl_manager.download_dir) / dataset, urls.values()):
+        try:
+            return _download(dl_manager, urls)
+        except download_manager.NonMatchingChecksumError as error:
+            if not (told := _WRONG_DIGEST.search(str(error))):
+                raise
+            path = epath.Path(told["path"])
+            size, start = path.stat().length, _start(path)
+            path.parent.rmtree()  # TFDS leaves it.
+            raise ReleaseError(
+                f"what came from {told['url']} is not the NIH's file: it has {size:,} bytes and begins with {start!r}"
+            ) from error
+
+
+_WRONG_DIGEST = re.compile(r"Artifact (?P<url>\S+), downloaded to (?P<path>.+), has wrong checksum")
+
+
+def _start(path: epath.Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(100).strip().split(b"\n")[0]
+
+
+def _download(dl_manager: download_manager.DownloadManager, urls: dict[str, str]) -> dict[str, epath.Path]:
+    """Downloads.
+
+    TFDS asks a server that it cannot reach for over three minutes before it gives up, without a word. Where one quick
+    try finds no network, that is cut short.
+    """
+    try:
+        requests.get(next(iter(urls.values())), stream=True, timeout=20).close()
+    except requests.ConnectionError:
+        retries, downloader.MAX_RETRIES = downloader.MAX_RETRIES, 0
+        try:
+            # One after the other: a download that another one's failure left behind would go on trying.
+            return {name: dl_manager.download(url) for name, url in urls.items()}
+        finally:
+            downloader.MAX_RETRIES = retries
+    except requests.RequestException:
+        pass  # There is a network; what the server says is for TFDS to handle.
+    return dl_manager.download(urls)
 
 
 def _missing(found: Release, wanted: Set[str], reason: str) -> str:

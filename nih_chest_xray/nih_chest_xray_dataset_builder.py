@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import requests
 import tensorflow_datasets as tfds
 from etils import epath
-from tensorflow_datasets.core.download import downloader
 
 from nih_chest_xray import downloads, manifest, release
 from nih_chest_xray.cohort import SUBSETS
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
 from nih_chest_xray.features import make_features
+from nih_chest_xray.interruption import flush, only_build, told
 from nih_chest_xray.local_build import LocalBuild
 from nih_chest_xray.plan import make_plan
 from nih_chest_xray.progress import progress
@@ -75,12 +74,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
         Raises:
           ValueError: A dataset of this name is there, but was built with other choices. TFDS alone would return it.
+          BuildInProgressError: Another process builds the same dataset in the same place.
+          OSError: The disk is full, the place may not be written to, or another refusal of the system.
         """
         mode = (download_config or tfds.download.DownloadConfig()).download_mode
         if self.data_path.exists() and mode == tfds.download.GenerateMode.REUSE_DATASET_IF_EXISTS:
             self._refuse_other_choices()
             self._tell_what_is_reused()
-        super().download_and_prepare(download_config=download_config, **kwargs)
+            super().download_and_prepare(download_config=download_config, **kwargs)
+            return
+        with told(self.data_path), only_build(self.data_path):
+            super().download_and_prepare(download_config=download_config, **kwargs)
+            flush(self.data_path)  # TFDS has written its own files and renamed the folder.
+            flush(self.data_path.parent)
 
     def _refuse_other_choices(self) -> None:
         there = (self.info.metadata or {}).get("config", {})
@@ -122,11 +128,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             if self._manifest is not None:
                 # TFDS renames this folder when all is done, so what is written appears with the dataset or not at all.
                 self._write_metadata(capped=download_config.max_examples_per_split is not None)
+            flush(self.data_path)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         config: NihChestXrayConfig = self.builder_config
         known = release.known_files()
-        fetch = functools.partial(_download, dl_manager)
+        fetch = functools.partial(downloads.download, dl_manager, self.name)
         found = self._find_release(dl_manager, known)
         found = downloads.complete_tables(found, config, known, fetch)
         plan = make_plan(found, config, known)
@@ -249,23 +256,3 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 f" {self._release.place}. Without them there are: {json.dumps(counts)}.",
                 stacklevel=2,
             )
-
-
-def _download(dl_manager: tfds.download.DownloadManager, urls: dict[str, str]) -> dict[str, epath.Path]:
-    """Downloads, or takes from TFDS's cache.
-
-    TFDS asks a server that it cannot reach for over three minutes before it gives up, without a word. Where one quick
-    try finds no network, that is cut short.
-    """
-    try:
-        requests.get(next(iter(urls.values())), stream=True, timeout=20).close()
-    except requests.ConnectionError:
-        retries, downloader.MAX_RETRIES = downloader.MAX_RETRIES, 0
-        try:
-            # One after the other: a download that another one's failure left behind would go on trying.
-            return {name: dl_manager.download(url) for name, url in urls.items()}
-        finally:
-            downloader.MAX_RETRIES = retries
-    except requests.RequestException:
-        pass  # There is a network; what the server says is for TFDS to handle.
-    return dl_manager.download(urls)

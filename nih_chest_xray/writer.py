@@ -65,13 +65,31 @@ class _Resumed:
 def bounded_memory() -> Iterator[None]:
     """Lets TFDS sort records on disk, a thousandth of a subset at a time, when there are more than a few.
 
-    TFDS keeps up to a gigabyte of them in memory.
+    TFDS keeps up to a gigabyte of them in memory. The thousand files that it sorts in are open at the same time; where
+    the system allows fewer, fewer they are.
     """
-    usual, shuffle.MAX_MEM_BUFFER_SIZE = shuffle.MAX_MEM_BUFFER_SIZE, _SORTED_IN_MEMORY
+    usual = shuffle.MAX_MEM_BUFFER_SIZE, shuffle.BUCKETS_NUMBER
+    shuffle.MAX_MEM_BUFFER_SIZE = _SORTED_IN_MEMORY
+    shuffle.BUCKETS_NUMBER = min(shuffle.BUCKETS_NUMBER, _open_files(2 * shuffle.BUCKETS_NUMBER) // 2)
     try:
         yield
     finally:
-        shuffle.MAX_MEM_BUFFER_SIZE = usual
+        shuffle.MAX_MEM_BUFFER_SIZE, shuffle.BUCKETS_NUMBER = usual
+
+
+def _open_files(wanted: int) -> int:
+    """Returns how many files this process may have open, after it has raised its limit to as many as wanted."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows has no such limit.
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if soft == unlimited or soft >= wanted:
+        return wanted
+    allowed = wanted if hard == unlimited else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed
 
 
 def _in_order(record: bytes) -> bytes:
