@@ -144,7 +144,7 @@ def test_the_copy_buttons_copy_what_they_stand_beside(base, browser):
     permissions = {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"], **origin}
     browser.execute_cdp_cmd("Browser.grantPermissions", permissions)
     buttons = browser.find_elements(By.CSS_SELECTOR, ".copy")
-    assert len(buttons) == 4  # TensorFlow, PyTorch, JAX and the citation.
+    assert len(buttons) == 5  # TensorFlow, PyTorch, JAX, a namespace and the citation.
     for button in buttons:
         button.click()
         WebDriverWait(browser, 5).until(lambda _, button=button: button.text.startswith("Copied"))

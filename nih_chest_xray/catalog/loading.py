@@ -9,6 +9,7 @@ from nih_chest_xray.catalog.datasets import DATASET, Built
 from nih_chest_xray.catalog.files import location
 
 _FETCHED = "DATA_DIR"
+_NAMESPACE = "lab"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,10 @@ class Snippet:
 
 
 def snippets(built: Built, url: str | None) -> list[Snippet]:
-    """Returns how to fetch a dataset, where it has to be, and how to read it in TensorFlow, PyTorch and JAX."""
+    """Returns how to fetch a dataset, where it has to be, and how to read it, by library and by a name.
+
+    The name is in a namespace of TFDS: a program says whose dataset it means, and not in which folder it lies.
+    """
     place = location(built, url)
     found = []
     if place.startswith(("http://", "https://")):
@@ -39,7 +43,7 @@ def snippets(built: Built, url: str | None) -> list[Snippet]:
                 "fetch",
                 "Download, with manifest.tsv and SHA256SUMS from this page",
                 "Shell",
-                f"tail -n +2 manifest.tsv | cut -f 1 | wget --no-verbose -i - -P {place}\n"
+                f"tail -n +2 manifest.tsv | cut -f 1 | wget --no-verbose -N -i - -P {place}\n"
                 f'(sums="$PWD/SHA256SUMS" && cd {place} && sha256sum --quiet -c "$sums")',
             )
         )
@@ -51,21 +55,36 @@ def snippets(built: Built, url: str | None) -> list[Snippet]:
         indented = textwrap.indent(opened, " " * 8).lstrip() if "{indented}" in code[key] else ""
         text = code[key].format(opened=opened, indented=indented, subset=built.subsets[0])
         found.append(Snippet(key, title, "Python", text))
+    if root := _root(built, place):
+        name = f"{_NAMESPACE}:{built.full_name}:{built.version}"
+        text = _BY_NAME.format(
+            namespace=_NAMESPACE, root=_quoted(root), subset=built.subsets[0], call=_call(built, name, by_index)
+        )
+        found.append(Snippet("namespace", "By a name that your team chooses", "Python", text))
     return found
+
+
+def _root(built: Built, place: str) -> str | None:
+    """Returns the folder in which TFDS finds a dataset by its name; None if its own folders have other names."""
+    root = place.removesuffix(f"/{DATASET}/{built.config_name}/{built.version}")
+    return None if root == place else root
+
+
+def _call(built: Built, name: str, by_index: bool, *more: str) -> str:
+    """Returns the call that opens the first subset by a name."""
+    arguments = [_quoted(name), *more, f'split="{built.subsets[0]}"', *([] if by_index else ["as_supervised=True"])]
+    function = "data_source" if by_index else "load"
+    return f"tfds.{function}(\n" + "".join(f"    {argument},\n" for argument in arguments) + ")"
 
 
 def _opened(built: Built, place: str, by_index: bool) -> str:
     """Returns the expression that opens the first subset."""
-    split = f'split="{built.subsets[0]}"'
-    root = place.removesuffix(f"/{DATASET}/{built.config_name}/{built.version}")
-    if root == place:  # TFDS finds a dataset by its name in folders of these names only.
+    root = _root(built, place)
+    if root is None:
+        split = f'split="{built.subsets[0]}"'
         method = f"as_data_source({split})" if by_index else f"as_dataset({split}, as_supervised=True)"
         return f"tfds.builder_from_directory(\n    {_quoted(place)}\n).{method}"
-    arguments = [f'"{built.full_name}:{built.version}"', f"data_dir={_quoted(root)}", split]
-    function = "data_source" if by_index else "load"
-    if not by_index:
-        arguments.append("as_supervised=True")
-    return f"tfds.{function}(\n" + "".join(f"    {argument},\n" for argument in arguments) + ")"
+    return _call(built, f"{built.full_name}:{built.version}", by_index, f"data_dir={_quoted(root)}")
 
 
 def _quoted(text: str) -> str:
@@ -73,6 +92,15 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+_BY_NAME = """\
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.community import NamespaceConfig
+from tensorflow_datasets.core.community.config import get_community_config
+
+# Once, before the first dataset of any namespace is loaded.
+get_community_config().add_namespace("{namespace}", NamespaceConfig(paths=[{root}]))
+{subset} = {call}
+"""
 _IN_ORDER = {
     "tensorflow": """\
 import tensorflow_datasets as tfds

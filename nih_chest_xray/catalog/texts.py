@@ -7,6 +7,7 @@ from nih_chest_xray.downloads import RELEASE_PAGE
 
 ACKNOWLEDGEMENT = "The NIH Clinical Center is the provider of the data."
 CODE_LICENSE = "https://spdx.org/licenses/Apache-2.0.html"
+EXPERT_TASK = "nodule_expert"
 _RESEARCH = (
     "For research. It is not a medical device, and nothing trained on it should be used on patients without a"
     " validation of its own."
@@ -43,7 +44,9 @@ def licence(built: Built) -> str:
 def citation(built: Built) -> str:
     """Returns BibTeX. The papers on the NIH's release describe no synthetic image."""
     if not built.synthetic:
-        return built.builder.info.citation
+        release, _, expert_labels = built.builder.info.citation.partition("\n\n@")
+        # The radiologists' labels are in one task only.
+        return f"{release}\n\n@{expert_labels}" if expert_labels and built.config["task"] == EXPERT_TASK else release
     return (
         f"@misc{{{built.full_name.replace('/', '_')},\n"
         f"  title = {{{built.full_name.replace('_', chr(92) + '_')}, version {built.version}: synthetic chest"
@@ -134,8 +137,9 @@ def preprocessing(built: Built) -> list[str]:
     config = built.config
     size = config["image_size"]
     source = "drawn" if built.synthetic else "NIH's"
+    whole = "The whole drawn" if built.synthetic else "The NIH's whole"
     texts = [
-        f"The whole {source} 1024 x 1024 image is averaged over areas to {size} x {size} pixels, grey, and stored as"
+        f"{whole} 1024 x 1024 image is averaged over areas to {size} x {size} pixels, grey, and stored as"
         f" {config['image_format'].upper()}."
         if size
         else f"The {source} 1024 x 1024 images are stored as they are, grey, as PNG.",
@@ -155,14 +159,14 @@ def annotation(built: Built) -> list[str]:
         return ["The program that draws an image writes down the nodules that it draws, and their boxes."]
     return [
         "Findings: mined by software from the text of the radiology reports, not from the images (Wang et al., CVPR"
-        " 2017); expected precision over 90 %.",
+        " 2017); expected accuracy over 90 %.",
         *_labels_of_task(built),
         "Boxes: drawn by radiologists on 880 images of the release, 984 boxes.",
     ]
 
 
 def _labels_of_task(built: Built) -> list[str]:
-    if built.config["task"] != "nodule_expert":
+    if built.config["task"] != EXPERT_TASK:
         return []
     return [
         "The labels of validation and test are those of three radiologists, who settled where they differed (Majkowska"
