@@ -1,0 +1,18 @@
+"""The README's code, for the tests that run it as it stands."""
+
+import re
+from pathlib import Path
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def blocks(heading: str) -> list[str]:
+    """The code blocks of the README's section of this heading, in their order."""
+    [section] = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", README.read_text(), re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```\w+\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+
+
+def block(heading: str, word: str) -> str:
+    """The one code block of a section that has this word."""
+    [found] = [code for code in blocks(heading) if word in code]
+    return found
