@@ -43,7 +43,7 @@ def snippets(built: Built, url: str | None) -> list[Snippet]:
                 "fetch",
                 "Download, with manifest.tsv and SHA256SUMS from this page",
                 "Shell",
-                f"tail -n +2 manifest.tsv | cut -f 1 | wget --no-verbose -N -i - -P {place}\n"
+                f"tail -n +2 manifest.tsv | cut -f 1 | wget -nv -N --no-if-modified-since -i - -P {place}\n"
                 f'(sums="$PWD/SHA256SUMS" && cd {place} && sha256sum --quiet -c "$sums")',
             )
         )
