@@ -16,6 +16,7 @@ import pytest
 import tensorflow_datasets as tfds
 from conftest import CATALOG_CONFIGS, CATALOG_FORMATS
 from pages import Page
+from tensorflow_datasets.core.community import community_register, config
 
 from nih_chest_xray import NihChestXrayConfig
 from nih_chest_xray.__main__ import main
@@ -189,14 +190,14 @@ def test_features_are_those_of_tfds_with_their_docs(name, pages, catalog_data):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_config_table_has_each_field_its_value_and_doc_and_marks_what_is_no_default(name, pages):
     given = {"image_size": 64, "validation_fraction": 0.2, "test_fraction": 0.2} | CATALOG_CONFIGS[name]
-    config = NihChestXrayConfig(name=name, **given)
+    built = NihChestXrayConfig(name=name, **given)
     rows = {row[0]: row[1:] for row in pages[name].table("config")[1:]}
-    assert list(rows) == list(config.choices)
+    assert list(rows) == list(built.choices)
     for field in dataclasses.fields(NihChestXrayConfig):
-        if field.name in config.choices:
+        if field.name in built.choices:
             value, doc = rows[field.name]
             mark = " not the default" if field.name in given else ""
-            assert value == json.dumps(config.choices[field.name]) + mark
+            assert value == json.dumps(built.choices[field.name]) + mark
             assert len(doc) > 10
             assert doc in " ".join(NihChestXrayConfig.__doc__.split())
 
@@ -250,6 +251,9 @@ def test_only_a_synthetic_dataset_is_called_synthetic_everywhere(pages, catalog_
         synthetic = name == "drawn"
         assert ("No patient is behind it" in text) == synthetic
         assert ("Apache License" in text) == synthetic
+        assert ("Text-mined: " in text) == (name == "listed")  # Where an image has more findings than its label says.
+        assert ("Drawn: " in text) == synthetic
+        assert "majkowska2020chest" not in text  # Whose labels are in one task only, which is none of these.
         assert ("@inproceedings{wang2017chestxray8" in text) == (not synthetic)
         assert ("The usage of the data set is unrestricted" in text) == (not synthetic)
         assert ("112,120" in text) == (not synthetic)
@@ -270,6 +274,15 @@ def test_the_tensorflow_code_of_the_page_reads_the_training_examples(name, pages
     total = sum(row["subset"] == "train" for row in metadata_rows(catalog_data, name))
     assert sum(images[0] for images, _ in sizes) == total
     assert sizes[0] == ((32, 64, 64, 1), (32, 14) if name == "many" else (32,))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_namespace_code_of_the_page_opens_the_training_examples(name, pages, catalog_data):
+    config.get_community_config.cache_clear()  # A name can be given once in a process, and before any is used.
+    community_register.cache_clear()
+    found = {}
+    exec(pages[name].by_id("namespace")["text"], found)
+    assert len(found["train"]) == sum(row["subset"] == "train" for row in metadata_rows(catalog_data, name))
 
 
 @pytest.mark.parametrize("name", CONFIGS)

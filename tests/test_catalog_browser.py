@@ -102,6 +102,16 @@ def test_nothing_is_wider_than_the_screen(page, width, scheme, catalog_site, bro
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("page", PAGES[1:])
+def test_on_a_phone_tables_with_sentences_need_not_be_pushed_sideways(page, catalog_site, browser):
+    show(browser, f"{catalog_site.as_uri()}/{page}", PHONE)
+    widths = """return [...document.querySelectorAll("#features-caption, #config-caption, #files-caption")]
+      .map((caption) => caption.closest(".scroll")).map((box) => [box.scrollWidth, box.clientWidth])"""
+    boxes = browser.execute_script(widths)
+    assert len(boxes) == 3
+    assert all(inside <= box for inside, box in boxes)
+
+
 LUMINANCE = """
 const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
 const luminance = (colour) => channels(colour).slice(0, 3).map((c) => c / 255)
