@@ -1,5 +1,6 @@
 """Tests of interruption: whatever ends a build, there is a whole dataset or none, and the next build succeeds."""
 
+import contextlib
 import errno
 import hashlib
 import http.server
@@ -9,7 +10,6 @@ import re
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 from pathlib import Path
 
@@ -92,13 +92,19 @@ builder.download_and_prepare()
 """
 
 
-def test_second_build_of_the_same_dataset_says_that_there_is_one_and_disturbs_it_not(tmp_path):
-    (tmp_path / "twin.py").write_text(textwrap.dedent(TWIN))
-    command = [sys.executable, str(tmp_path / "twin.py"), str(tmp_path / "data"), str(SCRIPT.parent)]
+@contextlib.contextmanager
+def begun(data_dir: Path):
+    """Gives the process of a build that has stored something and waits for a line to go on."""
+    command = [sys.executable, "-c", TWIN, str(data_dir), str(SCRIPT.parent)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, text=True, **pipes) as first:
-        while first.stdout.readline() != "begun\n":
-            assert first.poll() is None
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        while process.stdout.readline() != "begun\n":
+            assert process.poll() is None
+        yield process
+
+
+def test_second_build_of_the_same_dataset_says_that_there_is_one_and_disturbs_it_not(tmp_path):
+    with begun(tmp_path / "data") as first:
         second = builder_of(tmp_path / "data")
         with pytest.raises(BuildInProgressError, match=r"Another process builds .*/two/1\.0\.0 .*lock\. Wait until"):
             second.download_and_prepare()
@@ -110,12 +116,7 @@ def test_second_build_of_the_same_dataset_says_that_there_is_one_and_disturbs_it
 
 
 def test_first_build_that_was_killed_is_in_nobodys_way_and_what_it_left_is_removed(tmp_path):
-    (tmp_path / "twin.py").write_text(textwrap.dedent(TWIN))
-    command = [sys.executable, str(tmp_path / "twin.py"), str(tmp_path / "data"), str(SCRIPT.parent)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, text=True, **pipes) as first:
-        while first.stdout.readline() != "begun\n":
-            assert first.poll() is None
+    with begun(tmp_path / "data") as first:
         first.send_signal(signal.SIGKILL)
     builder = builder_of(tmp_path / "data")
     folder = builder.data_path.parent

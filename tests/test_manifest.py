@@ -9,8 +9,9 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from nih_chest_xray.boxes import Box
-from nih_chest_xray.cohort import make_cohort
-from nih_chest_xray.manifest import make_manifest, metadata_csv, split_digests, summarise
+from nih_chest_xray.cohort import CLASSES, SUBSETS, make_cohort
+from nih_chest_xray.labels import FINDINGS
+from nih_chest_xray.manifest import make_manifest, metadata_csv, source_of, split_digests, summarise
 
 
 @pytest.fixture
@@ -110,3 +111,15 @@ def test_each_row_has_the_boxes_of_its_source(cohort, make_config):
     with_boxes = manifest[manifest["boxes"].str.len() > 0]
     assert list(with_boxes["source_name"]) == [source, source]
     assert set(with_boxes["boxes"]) == {boxes[source]}
+
+
+def test_no_cell_of_metadata_csv_can_be_a_formula_for_a_spreadsheet(phantom_labels, make_config):
+    """Names are digits, and the others come from closed lists, whatever the tables hold."""
+    known = {*SUBSETS, *FINDINGS, *(name for classes in CLASSES.values() for name in classes)}
+    assert not [cell for cell in known if cell[0] in "=+-@\t\r" or set(cell) & set(',"\n\r\t')]
+    config = make_config(task="findings", split="stratified", healthy_stride=1)
+    written = metadata_csv(make_manifest(make_cohort(phantom_labels, config), config, {}))
+    for row in written.splitlines()[1:]:
+        name, label, subset = row.split(",")
+        assert source_of(name)
+        assert {*label.split("|"), subset} <= known
