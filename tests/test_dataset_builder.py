@@ -16,11 +16,11 @@ from etils import epath
 from tensorflow_datasets.core.download import downloader
 
 import nih_chest_xray
+from nih_chest_xray import downloads as package_downloads
 from nih_chest_xray.cohort import SUBSETS, CohortError, make_cohort
 from nih_chest_xray.config import NAMED_CONFIGS
 from nih_chest_xray.image import ImageError
 from nih_chest_xray.manifest import make_manifest
-from nih_chest_xray.nih_chest_xray_dataset_builder import _download as download
 from nih_chest_xray.plan import make_plan
 from nih_chest_xray.release import LABEL_FILES, find_release
 from nih_chest_xray.sources import ReleaseError, TarGz
@@ -294,10 +294,12 @@ def test_an_empty_default_manual_dir_means_that_everything_is_downloaded(tmp_pat
         (requests.HTTPError("404"), 10, [{"labels": "https://nihcc.app.box.com/label", "b": "https://example.org/b"}]),
     ],
 )
-def test_a_server_out_of_reach_is_asked_once(answer, retries, asked, monkeypatch):
+def test_a_server_out_of_reach_is_asked_once(answer, retries, asked, monkeypatch, tmp_path):
     seen = []
 
     class Manager:
+        download_dir = tmp_path
+
         def download(self, urls):
             assert retries == downloader.MAX_RETRIES
             seen.append(urls)
@@ -309,7 +311,9 @@ def test_a_server_out_of_reach_is_asked_once(answer, retries, asked, monkeypatch
     monkeypatch.setattr(downloader, "MAX_RETRIES", 10)
     monkeypatch.setattr(requests, "get", get)
     with pytest.raises(type(answer)):
-        download(Manager(), {"labels": "https://nihcc.app.box.com/label", "b": "https://example.org/b"})
+        package_downloads.download(
+            Manager(), "nih_chest_xray", {"labels": "https://nihcc.app.box.com/label", "b": "https://example.org/b"}
+        )
     assert seen == asked
     assert downloader.MAX_RETRIES == 10
 
