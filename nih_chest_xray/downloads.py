@@ -12,7 +12,7 @@ from etils import epath
 from tensorflow_datasets.core.download import download_manager, downloader
 
 from nih_chest_xray.config import NihChestXrayConfig
-from nih_chest_xray.interruption import only_download
+from nih_chest_xray.interruption import first_line, only_download
 from nih_chest_xray.release import (
     ARCHIVES,
     BOX_FILE,
@@ -29,6 +29,8 @@ from nih_chest_xray.tables import strip
 
 RELEASE_PAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 EXPERT_PAGE = "https://cloud.google.com/healthcare-api/docs/resources/public-datasets/nih-chest"
+_WRONG_DIGEST = re.compile(r"Artifact (?P<url>\S+), downloaded to (?P<path>.+), has wrong checksum")
+"""How TFDS says so; it leaves the file."""
 
 Fetch = Callable[[dict[str, str]], dict[str, epath.Path]]
 """Downloads URLs, checks their digests and returns paths: `dl_manager.download`."""
@@ -61,7 +63,7 @@ def complete_tables(
     try:
         paths = fetch({name: known[name].url for name in needed + boxes})
     except Exception as error:  # The downloader raises what its HTTP library does, and TFDS's own errors.
-        problem = f"not found in {found.place}, and the download failed ({_first_line(error)})."
+        problem = f"not found in {found.place}, and the download failed ({type(error).__name__}: {first_line(error)})."
         if needed or not config.allow_missing_images:
             raise ReleaseError(
                 f"{' and '.join(needed + boxes)}: {problem} Download by hand from {RELEASE_PAGE} into the manual_dir."
@@ -99,7 +101,9 @@ def complete_images(found: Release, wanted: Set[str], known: Mapping[str, KnownF
     try:
         paths = fetch(urls) if urls else {}
     except Exception as error:  # As above.
-        reason = f"The archives that are not there could not be downloaded ({_first_line(error)})."
+        reason = (
+            f"The archives that are not there could not be downloaded ({type(error).__name__}: {first_line(error)})."
+        )
         raise ReleaseError(_missing(found, wanted, reason)) from error
     archives = tuple(official_archive(path, name, known, refuse_others=True) for name, path in paths.items())
     found = dataclasses.replace(found, sources=found.sources + archives, archives=found.archives | frozenset(paths))
@@ -128,13 +132,10 @@ def download(dl_manager: download_manager.DownloadManager, dataset: str, urls: d
                 raise
             path = epath.Path(told["path"])
             size, start = path.stat().length, _start(path)
-            path.parent.rmtree()  # TFDS leaves it.
+            path.parent.rmtree()
             raise ReleaseError(
                 f"what came from {told['url']} is not the NIH's file: it has {size:,} bytes and begins with {start!r}"
             ) from error
-
-
-_WRONG_DIGEST = re.compile(r"Artifact (?P<url>\S+), downloaded to (?P<path>.+), has wrong checksum")
 
 
 def _start(path: epath.Path) -> bytes:
@@ -171,7 +172,3 @@ def _missing(found: Release, wanted: Set[str], reason: str) -> str:
         f" {RELEASE_PAGE} has them), or build from those that you have with a config of"
         ' your own: --config \'{"name": "my_part", "allow_missing_images": true}\'.'
     )
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:300]

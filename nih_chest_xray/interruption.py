@@ -104,8 +104,13 @@ def told(dataset: epath.Path) -> Iterator[None]:
         raise OSError(
             code,
             f"{os.strerror(code)}. The build of {dataset} was stopped; what it may have left is removed by the next"
-            f" one. {_ADVICE[code]}, and build again. It was: {_first_line(error)}",
+            f" one. {_ADVICE[code]}, and build again. It was: {first_line(error)}",
         ) from error
+
+
+def first_line(error: Exception) -> str:
+    """Returns the first line of an error's text; those of servers and of TFDS can be pages long."""
+    return str(error).strip().partition("\n")[0][:300]
 
 
 def flush(folder: epath.Path) -> None:
@@ -178,7 +183,3 @@ def _system_error(error: Exception) -> int | None:
         return None
     number = getattr(error, "errno", None)
     return number if number in _ADVICE else next((code for code in _ADVICE if os.strerror(code) in str(error)), None)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:300]

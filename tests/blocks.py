@@ -6,10 +6,15 @@ from pathlib import Path
 README = Path(__file__).parent.parent / "README.md"
 
 
+def section(heading: str) -> str:
+    """The README's section of this heading, without it."""
+    [found] = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", README.read_text(), re.MULTILINE | re.DOTALL)
+    return found
+
+
 def blocks(heading: str) -> list[str]:
-    """The code blocks of the README's section of this heading, in their order."""
-    [section] = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", README.read_text(), re.MULTILINE | re.DOTALL)
-    return re.findall(r"^```\w+\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    """The code blocks of a section, in their order."""
+    return re.findall(r"^```\w+\n(.*?)^```$", section(heading), re.MULTILINE | re.DOTALL)
 
 
 def block(heading: str, word: str) -> str:

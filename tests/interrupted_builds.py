@@ -42,17 +42,16 @@ FORMATS = ("tfrecord", "array_record", "parquet")
 
 
 class Stage:
-    """Two releases, and builds of their images in processes of their own."""
+    """A release, and builds of its images in processes of their own."""
 
-    def __init__(self, folder: Path) -> None:
-        self.archives, self.images = folder / "archives", folder / "images"
+    def __init__(self, folder: Path, layout: str) -> None:
+        self.release = folder / "release"
         self.data_dir = folder / "data"
         self.config_dir = self.data_dir / "nih_chest_xray" / "interrupted"
         self.dataset = self.config_dir / "1.0.0"
-        Phantom(PATIENTS).write(self.archives, "archives")
-        Phantom(PATIENTS).write(self.images, "folder")
+        Phantom(PATIENTS).write(self.release, layout)
 
-    def start(self, release: Path, file_format: str, beam: bool = False, before: Callable = lambda: None) -> int:
+    def start(self, file_format: str, beam: bool = False, before: Callable = lambda: None) -> int:
         """Forks, which spares each build the seconds that imports take, and returns the process's number."""
         if pid := os.fork():
             return pid
@@ -62,44 +61,42 @@ class Stage:
                 os.dup2(said.fileno(), sys.stdout.fileno())
                 os.dup2(said.fileno(), sys.stderr.fileno())
             before()
-            self._build(release, file_format, beam)
+            self._build(file_format, beam)
             status = 0
         except Exception as error:
             (self.data_dir.parent / "error").write_text(f"{type(error).__name__}: {error}")
         finally:
             os._exit(status)  # What was registered for the parent's end is none of the child's business.
 
-    def _build(self, release: Path, file_format: str, beam: bool) -> None:
+    def _build(self, file_format: str, beam: bool) -> None:
         config = NihChestXrayConfig(
             name="interrupted", image_size=128, validation_fraction=0.25, test_fraction=0.25, allow_missing_images=True
         )
         builder = Builder(config=config, data_dir=self.data_dir, file_format=file_format)
-        download = {"manual_dir": release}
+        download = {"manual_dir": self.release}
         if beam:
             from apache_beam.options.pipeline_options import PipelineOptions
 
             download["beam_options"] = PipelineOptions()
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(**download))
 
-    def refused(self, release: Path, file_format: str = "tfrecord", before: Callable = lambda: None) -> str:
+    def refused(self, file_format: str = "tfrecord", before: Callable = lambda: None) -> str:
         """Builds, and returns the error."""
-        self._expect(release, file_format, False, 1, before)
+        self._expect(file_format, False, 1, before)
         assert not self.dataset.exists(), "half a dataset has its final name"
         return (self.data_dir.parent / "error").read_text()
 
     def whole(
-        self, release: Path, file_format: str = "tfrecord", beam: bool = False, before: Callable = lambda: None
+        self, file_format: str = "tfrecord", beam: bool = False, before: Callable = lambda: None
     ) -> dict[str, str]:
         """Builds, removes the dataset again, and returns the digests of its files."""
-        self._expect(release, file_format, beam, 0, before)
+        self._expect(file_format, beam, 0, before)
         beside = sorted(path.name for path in self.config_dir.iterdir())
         assert beside == [".1.0.0.lock", "1.0.0"], f"there is something beside the dataset: {beside}"
         return self.take_away()
 
-    def _expect(
-        self, release: Path, file_format: str, beam: bool, wanted: int, before: Callable = lambda: None
-    ) -> None:
-        _, status = os.waitpid(self.start(release, file_format, beam, before), 0)
+    def _expect(self, file_format: str, beam: bool, wanted: int, before: Callable = lambda: None) -> None:
+        _, status = os.waitpid(self.start(file_format, beam, before), 0)
         assert os.waitstatus_to_exitcode(status) == wanted, (self.data_dir.parent / "said").read_text()[-3000:]
 
     def take_away(self) -> dict[str, str]:
@@ -111,11 +108,11 @@ class Stage:
 def kill(stage: Stage, options: argparse.Namespace) -> None:
     chance = random.Random(options.seed)
     start = time.monotonic()
-    expected = stage.whole(stage.archives, options.format, options.beam)
+    expected = stage.whole(options.format, options.beam)
     seconds = time.monotonic() - start
     left = collections.Counter()
     for number in range(options.kills):
-        pid = stage.start(stage.archives, options.format, options.beam)
+        pid = stage.start(options.format, options.beam)
         # One moment in each of as many equal parts of a build, so that all of its parts are met.
         time.sleep((number + chance.random()) / options.kills * seconds)
         os.kill(pid, signal.SIGKILL)
@@ -129,7 +126,7 @@ def kill(stage: Stage, options: argparse.Namespace) -> None:
             left["a folder with files" if any(folders[0].iterdir()) else "a folder without files"] += 1
         else:
             left["no folder"] += 1
-    assert stage.whole(stage.archives, options.format, options.beam) == expected
+    assert stage.whole(options.format, options.beam) == expected
     print(json.dumps({"kills": options.kills, "seconds of a build": round(seconds, 2), "left": dict(left)}))
 
 
@@ -159,10 +156,9 @@ def obey_permissions() -> None:
         return
     header, rights = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
     libc = ctypes.CDLL(None, use_errno=True)
-    for call in (libc.capget, libc.capset):
-        if call is libc.capset:
-            rights[0] &= ~0b110
-        assert call(header, rights) == 0, os.strerror(ctypes.get_errno())
+    assert libc.capget(header, rights) == 0, os.strerror(ctypes.get_errno())
+    rights[0] &= ~0b110
+    assert libc.capset(header, rights) == 0, os.strerror(ctypes.get_errno())
 
 
 def take_permission(builder: Builder) -> None:
@@ -188,27 +184,27 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[bool]:
 
 
 def refuse(stage: Stage, options: argparse.Namespace) -> None:
+    too_large = limit(resource.RLIMIT_FSIZE, 100_000)
+    whole = {file_format: stage.whole(file_format) for file_format in FORMATS}
     for file_format in FORMATS:
-        expected = stage.whole(stage.images, file_format)
-        too_large = limit(resource.RLIMIT_FSIZE, 100_000)
-        tell(f"a file may not grow, {file_format}", stage.refused(stage.images, file_format, too_large))
-        assert stage.whole(stage.images, file_format) == expected
-    expected = stage.whole(stage.images)
+        tell(f"a file may not grow, {file_format}", stage.refused(file_format, too_large))
+        assert stage.whole(file_format) == whole[file_format]
+    expected = whole["tfrecord"]
     fill_disks(stage, options.disks, expected)
-    assert stage.whole(stage.images, before=limit(resource.RLIMIT_NOFILE, 16)) == expected
-    tell("no more files may be open", stage.refused(stage.images, before=limit(resource.RLIMIT_NOFILE, 5)))
-    tell("permission is taken away", stage.refused(stage.images, before=at_the_first_record(take_permission)))
-    # What the last build left may not be removed either, which is no reason not to build, once that is possible.
+    assert stage.whole(before=limit(resource.RLIMIT_NOFILE, 16)) == expected
+    tell("no more files may be open", stage.refused(before=limit(resource.RLIMIT_NOFILE, 5)))
+    tell("permission is taken away", stage.refused(before=at_the_first_record(take_permission)))
+    # What the last build left may not be removed now either.
     stage.config_dir.chmod(0o500)
-    tell("the folder may not be written to", stage.refused(stage.images, before=obey_permissions))
+    tell("the folder may not be written to", stage.refused(before=obey_permissions))
     stage.config_dir.chmod(0o755)
     for folder in stage.config_dir.glob("incomplete.*"):
         folder.chmod(0o755)
-    unmounted = stage.images.with_name("unmounted")
-    gone = at_the_first_record(lambda _: stage.images.rename(unmounted))
-    tell("the source is gone", stage.refused(stage.images, before=gone))
-    unmounted.rename(stage.images)
-    assert stage.whole(stage.images) == expected
+    unmounted = stage.release.with_name("unmounted")
+    gone = at_the_first_record(lambda _: stage.release.rename(unmounted))
+    tell("the source is gone", stage.refused(before=gone))
+    unmounted.rename(stage.release)
+    assert stage.whole() == expected
 
 
 def fill_disks(stage: Stage, disks: int, expected: dict[str, str]) -> None:
@@ -218,8 +214,9 @@ def fill_disks(stage: Stage, disks: int, expected: dict[str, str]) -> None:
         kilobytes = 40 + 800 * number // disks
         with small_disk(stage.data_dir, kilobytes) as mounted:
             if not mounted:
-                return tell("the disk is full", "not tried: no file system could be mounted")
-            _, status = os.waitpid(stage.start(stage.images, "tfrecord"), 0)
+                tell("the disk is full", "not tried: no file system could be mounted")
+                return
+            _, status = os.waitpid(stage.start("tfrecord"), 0)
             if os.waitstatus_to_exitcode(status) == 0:
                 assert stage.take_away() == expected, f"half a dataset is on a disk of {kilobytes} kB"
                 outcomes.append("built")
@@ -230,14 +227,14 @@ def fill_disks(stage: Stage, disks: int, expected: dict[str, str]) -> None:
     assert len(refused) + outcomes.count("built") == disks, outcomes
     assert refused
     assert outcomes[-1] == "built"
-    return tell("the disk is full", refused[-1])
+    tell("the disk is full", refused[-1])
 
 
 def tell(name: str, error: str) -> None:
     print(json.dumps({name: error}), flush=True)
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("way", choices=("kill", "refuse"))
     parser.add_argument("--kills", type=int, default=20)
@@ -249,9 +246,11 @@ def main() -> int:
     warnings.simplefilter("ignore")
     writer._SORTED_IN_MEMORY = 0  # As for a dataset that is larger: TFDS sorts it in files, of which many can be left.
     with tempfile.TemporaryDirectory() as folder:
-        (kill if options.way == "kill" else refuse)(Stage(Path(folder)), options)
-    return 0
+        if options.way == "kill":
+            kill(Stage(Path(folder), "archives"), options)  # Of which examples wait on disk.
+        else:
+            refuse(Stage(Path(folder), "folder"), options)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,7 +1,11 @@
-"""A reader of HTML for the tests of the catalog."""
+"""A reader of HTML and a static server, for the tests of the catalog."""
 
+import contextlib
+import functools
 import html.parser
+import http.server
 import itertools
+import threading
 
 VOID = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta"}
 
@@ -50,3 +54,18 @@ class Page(html.parser.HTMLParser):
             elif element["tag"] in ("th", "td"):
                 rows[-1].append(" ".join(element["text"].split()))
         return rows
+
+
+@contextlib.contextmanager
+def static_server(folder):
+    """Gives the address of a folder on a server of this machine."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()

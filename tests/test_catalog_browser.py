@@ -1,13 +1,11 @@
 """Tests of the catalog's pages in a browser: headless Chromium, where there is one."""
 
-import functools
-import http.server
 import json
 import shutil
-import threading
 import urllib.parse
 
 import pytest
+from pages import static_server
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -46,16 +44,8 @@ def browser(tmp_path_factory):
 @pytest.fixture(scope="module")
 def served(catalog_site):
     """The address of the site on a server of this machine."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(catalog_site)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
+    with static_server(catalog_site) as address:
+        yield f"{address}/"
 
 
 @pytest.fixture(params=["file", "http"])

@@ -16,9 +16,9 @@ from etils import epath
 from tensorflow_datasets.core.download import downloader
 
 import nih_chest_xray
-from nih_chest_xray import downloads as package_downloads
 from nih_chest_xray.cohort import SUBSETS, CohortError, make_cohort
 from nih_chest_xray.config import NAMED_CONFIGS
+from nih_chest_xray.downloads import download
 from nih_chest_xray.image import ImageError
 from nih_chest_xray.manifest import make_manifest
 from nih_chest_xray.plan import make_plan
@@ -311,7 +311,7 @@ def test_a_server_out_of_reach_is_asked_once(answer, retries, asked, monkeypatch
     monkeypatch.setattr(downloader, "MAX_RETRIES", 10)
     monkeypatch.setattr(requests, "get", get)
     with pytest.raises(type(answer)):
-        package_downloads.download(
+        download(
             Manager(), "nih_chest_xray", {"labels": "https://nihcc.app.box.com/label", "b": "https://example.org/b"}
         )
     assert seen == asked

@@ -22,10 +22,11 @@ builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual
 
 SURROUNDINGS = {
     "usual": {},
-    "one worker, another hash, far west": {
+    "one worker, another hash, far west, decimal commas where the system knows of them": {
         "PYTHONHASHSEED": "1",
         "NIH_CHEST_XRAY_WORKERS": "1",
         "TZ": "America/Los_Angeles",
+        "LC_ALL": "de_DE.UTF-8",
     },
     "many workers, another hash, far east, no UTF-8": {
         "PYTHONHASHSEED": "2",
@@ -35,7 +36,6 @@ SURROUNDINGS = {
         "PYTHONUTF8": "0",
         "PYTHONCOERCECLOCALE": "0",
     },
-    "decimal commas, where the system knows of them": {"LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8"},
 }
 
 

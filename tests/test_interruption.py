@@ -45,17 +45,17 @@ def refusals() -> dict[str, str]:
     return {name: error for line in interrupted("refuse") for name, error in line.items()}
 
 
-STOPPED = (
-    r"OSError: \[Errno {}\] {}. The build of .*/interrupted/1.0.0 was stopped; what it may have left is removed .*{}"
-)
+STOPPED = r"{}: \[Errno {}\] {}. The build of .*/interrupted/1.0.0 was stopped; what it may have left is removed .*{}"
 REFUSALS = {
-    "a file may not grow, tfrecord": STOPPED.format(27, "File too large", "ulimit -f"),
-    "a file may not grow, array_record": STOPPED.format(27, "File too large", "ulimit -f"),
-    "a file may not grow, parquet": STOPPED.format(27, "File too large", "ulimit -f"),
-    "the disk is full": STOPPED.format(28, "No space left on device", "Free some room there"),
-    "no more files may be open": STOPPED.format(24, "Too many open files", "ulimit -n"),
-    "permission is taken away": STOPPED.format(13, "Permission denied", "in which you may write"),
-    "the folder may not be written to": STOPPED.format(13, "Permission denied", "in which you may write"),
+    "a file may not grow, tfrecord": STOPPED.format("OSError", 27, "File too large", "ulimit -f"),
+    "a file may not grow, array_record": STOPPED.format("OSError", 27, "File too large", "ulimit -f"),
+    "a file may not grow, parquet": STOPPED.format("OSError", 27, "File too large", "ulimit -f"),
+    "the disk is full": STOPPED.format("OSError", 28, "No space left on device", "Free some room there"),
+    "no more files may be open": STOPPED.format("OSError", 24, "Too many open files", "ulimit -n"),
+    "permission is taken away": STOPPED.format("PermissionError", 13, "Permission denied", "in which you may write"),
+    "the folder may not be written to": STOPPED.format(
+        "PermissionError", 13, "Permission denied", "in which you may write"
+    ),
     "the source is gone": r"ReleaseError: .*/00000001_000.png cannot be read \(No such file.*during the whole build",
 }
 
@@ -65,7 +65,7 @@ def test_build_to_which_the_system_refuses_something_says_so_and_leaves_no_datas
     assert refusals.keys() == REFUSALS.keys()
     if refusals[name].startswith("not tried"):
         pytest.skip(refusals[name])
-    assert re.match(REFUSALS[name].replace("OSError", "(OSError|PermissionError)"), refusals[name]), refusals[name]
+    assert re.match(REFUSALS[name], refusals[name]), refusals[name]
 
 
 def builder_of(data_dir: Path) -> Builder:
@@ -302,10 +302,12 @@ def test_download_waits_for_another_process_that_downloads_there_and_says_so(ser
 
 
 def test_remote_folder_is_built_and_downloaded_to_without_a_lock(monkeypatch):
+    entered = []
     monkeypatch.setattr("filelock.FileLock.acquire", lambda *_arguments: pytest.fail("there is no such lock"))
     bucket = epath.Path("gs://bucket/data")
     with only_build(bucket / "1.0.0"), only_download(bucket, ["https://example.org/a"]):
-        assert bucket.as_uri().startswith("gs://")
+        entered.append(bucket)
+    assert entered
 
 
 def test_error_of_the_package_itself_or_of_a_program_is_left_as_it_is(tmp_path):

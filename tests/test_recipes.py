@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from blocks import section
 from sklearn.metrics import roc_auc_score
 
 from nih_chest_xray.catalog.datasets import find_datasets
 from nih_chest_xray.catalog.loading import snippets
 
-README = Path(__file__).parent.parent / "README.md"
-SECTION = re.search(r"^## Training\n(.*?)^## ", README.read_text(), re.DOTALL | re.MULTILINE)[1]
+SECTION = section("Training")
 TITLES = ("Keras", "PyTorch", "JAX", "Some features only", "Throughput", "Several machines")
 TRAINING_EXAMPLES = 101
 

@@ -1,22 +1,19 @@
 """Tests of sharing: one person publishes, another loads it without the package, by the README's own lines."""
 
 import csv
-import functools
 import hashlib
-import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
-import threading
 import urllib.request
 from pathlib import Path
 
 import pytest
 import tensorflow_datasets as tfds
 from blocks import block
-from pages import Page
+from pages import Page, static_server
 
 from nih_chest_xray import Builder
 from nih_chest_xray.cohort import CLASSES, SUBSETS
@@ -109,17 +106,8 @@ def work(tmp_path_factory):
 @pytest.fixture(scope="module")
 def served(work):
     """The address of the folder that will be published, on a server of this machine."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    handler = functools.partial(Quiet, directory=str(work / "published"))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with static_server(work / "published") as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
