@@ -17,6 +17,8 @@ import filelock
 from etils import epath
 from tensorflow_datasets.core.download import resource
 
+from nih_chest_xray.sources import is_remote
+
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 _ROOM = "Free some room there, or name another place with --data_dir"
 _HANDLES = "Allow more open files (ulimit -n)"
@@ -119,7 +121,7 @@ def flush(folder: epath.Path) -> None:
     Raises:
       OSError: The disk, or a server behind it, could not take what was written.
     """
-    if _is_remote(folder) or os.name == "nt":  # Windows cannot do that with a folder.
+    if is_remote(folder) or os.name == "nt":  # Windows cannot do that with a folder.
         return
     for path in (*folder.iterdir(), folder):
         handle = os.open(path, os.O_RDONLY)
@@ -144,7 +146,7 @@ def _lock(path: epath.Path, wait: bool = False) -> contextlib.AbstractContextMan
     Raises:
       filelock.Timeout: Somebody else holds it, and the caller does not wait.
     """
-    if _is_remote(path):
+    if is_remote(path):
         return _NoLock()
     path.parent.mkdir(parents=True, exist_ok=True)
     # All who may write into the folder may lock, in a data_dir that a team shares.
@@ -160,10 +162,6 @@ def _lock(path: epath.Path, wait: bool = False) -> contextlib.AbstractContextMan
             stacklevel=4,
         )
         return _NoLock()
-
-
-def _is_remote(path: epath.Path) -> bool:
-    return "://" in str(path)
 
 
 def _remove(folders: Iterable[epath.Path]) -> None:

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import io
+import pathlib
 import re
 import stat
 import struct
@@ -16,8 +17,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Set
-from pathlib import PurePosixPath
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from etils import epath
 from isal import igzip, isal_zlib
@@ -153,13 +153,14 @@ class Zip:
 
     def _open(self) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
         """Returns the zip, closed when nobody refers to it any more, and its files by name, without their folders."""
+        file = _open(self._path)
         try:
-            archive = zipfile.ZipFile(self._path.open("rb"))
+            archive = zipfile.ZipFile(file)
         except _UNREADABLE as error:
             raise _unreadable(self._path, error) from error
         # Where a name is there twice, the first member in the file counts.
         members = sorted(archive.infolist(), key=lambda member: member.header_offset, reverse=True)
-        return archive, {PurePosixPath(member.filename).name: member for member in members if _is_file(member)}
+        return archive, {pathlib.PurePosixPath(member.filename).name: member for member in members if _is_file(member)}
 
     def _read(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
         place = f"{self._path}, member {_printable(member.filename)}"
@@ -226,13 +227,13 @@ class TarGz:
         left = set(wanted)
         try:
             with (
-                self._path.open("rb") as file,
+                _open(self._path) as file,
                 igzip.open(_Hashing(file, digest)) as unzipped,
                 tarfile.open(fileobj=_Endless(unzipped), mode="r|", tarinfo=_Header) as archive,
             ):
                 for member in archive:
                     # Only a name's last part counts, and nothing is written: '..' or '/etc' in it do no harm.
-                    name = PurePosixPath(member.name).name
+                    name = pathlib.PurePosixPath(member.name).name
                     if member.isfile() and name in left:
                         _require_small(f"{self._path}, member {_printable(member.name)}", member.size)
                         content = archive.extractfile(member).read()
@@ -328,16 +329,38 @@ def read_file(path: epath.Path) -> bytes:
     """
     pieces, size = [], 0
     try:
-        with path.open("rb") as file:
+        with _open(path) as file:
             while size <= _MAX_MEMBER and (piece := file.read(_CHUNK)):
                 pieces.append(piece)
                 size += len(piece)
     except OSError as error:
         raise _unreadable(path, error) from error
     if size > _MAX_MEMBER:
-        size = max(size, path.stat().length)  # A device has no length.
+        size = path.stat().length
     _require_small(str(path), size)
     return b"".join(pieces)
+
+
+def is_remote(path: epath.Path) -> bool:
+    """Returns whether a path is of a file system that the operating system does not know, such as a bucket."""
+    return "://" in str(path)
+
+
+def _open(path: epath.Path) -> IO[bytes]:
+    """Opens a file; a pipe would wait for its writer for ever, and a device may have no end.
+
+    Raises:
+      ReleaseError: It cannot be opened, or is no plain file.
+    """
+    try:
+        # What epath calls a file is all that is there and no folder.
+        if is_remote(path) or pathlib.Path(path).is_file() or not path.exists():
+            return path.open("rb")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    raise ReleaseError(
+        f"{path} is a folder, a pipe or a device. Expected a plain file: move it away and get the file again."
+    )
 
 
 def _is_file(member: zipfile.ZipInfo) -> bool:

@@ -1,8 +1,8 @@
 """Bad inputs: files that are not what they should be, each with the error that a build has to give.
 
-To see what is said of each, a line a case:
+To see what is said of each, or of those of one kind, a line a case:
 
-    python tests/bad_inputs.py
+    python tests/bad_inputs.py ["official list"]
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import functools
 import gzip
 import io
 import os
+import sys
 import tarfile
 import tempfile
 import warnings
@@ -77,6 +78,8 @@ from nih_chest_xray.sources import ReleaseError
 from nih_chest_xray.tables import TableError
 
 _CUT = r"the PNG of [0-9]+ bytes is cut or corrupt \({}\); get this image again"
+_NOT_PLAIN = "is a folder, a pipe or a device. Expected a plain file: move it away and get the file again"
+
 IMAGES = {
     "60,000 x 60,000": image(lambda: png(size=60_000), "the PNG has 60000 x 60000 pixels; expected the NIH's 1024"),
     "512 x 512": image(lambda: png(size=512), "the PNG has 512 x 512 pixels; expected .*, not a resized copy"),
@@ -109,7 +112,9 @@ IMAGES = {
     "JPEG": image(lambda: cv2.imencode(".jpg", SHADES)[1].tobytes(), r"not a PNG: .* begins with b'\\xff\\xd8"),
     "text": image(lambda: b"404: not found", "not a PNG: it has 14 bytes and begins with b'404: not found'"),
     "empty": image(lambda: b"", "not a PNG: it has 0 bytes .*; get this image again"),
-    "a folder": image(lambda: Path.mkdir, rf"{NAME} cannot be read \(Is a dir.*\)\. Expected a file", ReleaseError),
+    "a folder": image(lambda: Path.mkdir, rf"{NAME} {_NOT_PLAIN}", ReleaseError),
+    "a pipe": image(lambda: os.mkfifo, rf"{NAME} {_NOT_PLAIN}", ReleaseError),
+    "a device": image(lambda: lambda path: path.symlink_to("/dev/zero"), rf"{NAME} {_NOT_PLAIN}", ReleaseError),
     "a link to nothing": image(
         lambda: lambda path: path.symlink_to("nowhere"), rf"{NAME} cannot be read \(No such.*Expected", ReleaseError
     ),
@@ -129,6 +134,7 @@ ARCHIVES = {
     "cut by a byte": archive(lambda: tar_gz()[:-1]),
     "check sum wrong": archive(lambda: flip(tar_gz(), -8)),
     "length wrong": archive(lambda: flip(tar_gz(), -4)),
+    "a pipe": Case(ReleaseError, f"images_01.tar.gz {_NOT_PLAIN}", lambda: {"images_01.tar.gz": os.mkfifo}),
     "web page": archive(lambda: b"<!DOCTYPE html><html>Sign in</html>"),
     "empty": archive(lambda: b""),
     "tar that is not compressed": archive(tar),
@@ -192,6 +198,7 @@ _ZIP = r"archive\.zip"
 _OTHER_METHOD = rf"archive.zip, member images/{NAME} is packed by method {{}}; expected .* deflated\. Get the zip again"
 ZIPS = {
     "cut": in_zip(lambda: zipped()[:-100], place=_ZIP),
+    "a pipe": Case(ReleaseError, f"archive.zip {_NOT_PLAIN}", lambda: {"archive.zip": os.mkfifo}),
     "web page": in_zip(lambda: b"<!DOCTYPE html><html>Sign in</html>", place=_ZIP),
     "empty": in_zip(lambda: b"", place=_ZIP),
     "of a version from the future": in_zip(lambda: with_entry(zipped(), ((6, "<H"), 99)), "zip file version 9.9", _ZIP),
@@ -247,6 +254,7 @@ ZIPS = {
 
 _AGAIN = r"Download it again"
 LABEL_FILES = {
+    "a pipe": Case(ReleaseError, f"{LABELS} {_NOT_PLAIN}", lambda: {LABELS: os.mkfifo}),
     "web page": table(
         b"<!DOCTYPE html><html>Sign in</html>", " is a web page, not a table.*open its page in a browser"
     ),
@@ -362,9 +370,12 @@ CASES = {
 
 
 def main() -> None:
-    """Prints each case and what is said of it."""
+    """Prints each case whose name begins as is said, and what is said of it."""
     warnings.simplefilter("ignore")
+    kind = "".join(sys.argv[1:])
     for name, case in CASES.items():
+        if not name.startswith(kind):
+            continue
         with tempfile.TemporaryDirectory() as folder:
             case.write(Path(folder))
             said = "NO ERROR"

@@ -122,10 +122,8 @@ def test_error_shows_a_members_name_as_a_terminal_can_take_it(tmp_path):
         assert str(caught.value).isprintable()
 
 
-def test_cases_can_be_printed():
-    script = Path(__file__).with_name("bad_inputs.py")
-    printed = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
-    said = printed.stdout.splitlines()
-    assert [line.split(f": {case.error.__name__}: ")[0] for line, case in zip(said, CASES.values(), strict=True)] == [
-        *CASES
-    ]
+def test_cases_of_a_kind_can_be_printed():
+    script, kind = Path(__file__).with_name("bad_inputs.py"), "radiologists' file: "
+    printed = subprocess.run([sys.executable, script, kind], capture_output=True, text=True, check=True)
+    said = [line.split(": ")[:3] for line in printed.stdout.splitlines()]
+    assert said == [[*name.split(": "), case.error.__name__] for name, case in CASES.items() if name.startswith(kind)]
