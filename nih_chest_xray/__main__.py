@@ -10,13 +10,20 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a subcommand and returns the exit code: 0, 1 where something is wrong, 2 where the usage is."""
+    """Runs a subcommand and returns the exit code.
+
+    It is 0, 1 where something is wrong, 2 where the usage is, and 130, as a shell has it, after Ctrl-C.
+    """
     parser = argparse.ArgumentParser(prog="nih-chest-xray", description="Tools for datasets of nih_chest_xray.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_verify(commands)
     _add_catalog(commands)
     parsed = parser.parse_args(arguments)
-    return parsed.run(parsed)
+    try:
+        return parsed.run(parsed)
+    except KeyboardInterrupt:
+        print("nih-chest-xray: interrupted", file=sys.stderr)
+        return 130
 
 
 def _add_verify(commands: argparse._SubParsersAction) -> None:

@@ -23,6 +23,7 @@ from nih_chest_xray.records import Records, one_line, shards
 from nih_chest_xray.release import OFFICIAL_LISTS
 
 OK, FAILED, SKIPPED = "ok", "FAILED", "skipped"
+NO_CONFIG = "metadata.json gives no config, see files"
 
 _HEADER = ["image_name", "label", "subset"]
 _SHARD = re.compile(r".*-\d{5}-of-\d{5}(\..*)?")
@@ -81,9 +82,11 @@ def open_dataset(folder: epath.Path) -> Dataset:
     def attempt(read: Callable[[], Any], what: str) -> Any:
         try:
             return read()
-        except Exception as error:  # What a damaged or missing file sets off: errors of the system, JSON, the config.
+        except FileNotFoundError:
+            problems.append(f"{what}: is not there")
+        except Exception as error:  # What a damaged file sets off: errors of the system, JSON, the config.
             problems.append(f"{what}: {one_line(error)}")
-            return None
+        return None
 
     info = tfds.builder_from_directory(folder).info
     metadata = attempt(lambda: _read_metadata_json(folder / "metadata.json"), "metadata.json")
@@ -92,6 +95,19 @@ def open_dataset(folder: epath.Path) -> Dataset:
         config = attempt(lambda: NihChestXrayConfig(**metadata["config"]), "metadata.json's config cannot be made")
     listed = attempt(lambda: _read_metadata_csv(folder / "metadata.csv"), "metadata.csv")
     return Dataset(folder, info, metadata, config, listed, tuple(problems))
+
+
+def unreadable(folder: epath.Path) -> list[str]:
+    """Returns which of the files without which TFDS opens no dataset are missing or no JSON, and what is wrong."""
+    problems = []
+    for name in ("dataset_info.json", "features.json"):
+        try:
+            json.loads((folder / name).read_text())
+        except FileNotFoundError:
+            problems.append(f"{name}: is not there")
+        except Exception as error:  # As above.
+            problems.append(f"{name}: {one_line(error)}")
+    return problems
 
 
 def _read_metadata_json(path: epath.Path) -> dict[str, Any]:
@@ -133,9 +149,10 @@ def check_files(dataset: Dataset) -> Check:
         total += size
         problems += [] if any(path.name in missing for path in split.filepaths) else _size_problems(info, split, size)
     problems += [*dataset.problems, *_schema_problems(dataset)]
-    rows = "no metadata.csv" if dataset.listed is None else f"metadata.csv of {len(dataset.listed):,} rows"
-    seen = f"{len(named) - len(missing)} {info.file_format.value} shards of {total:,} bytes; {rows}"
-    return conclude("files", f"{seen}; {'no ' if dataset.metadata is None else ''}metadata.json", problems)
+    rows = "" if dataset.listed is None else f"; metadata.csv of {len(dataset.listed):,} rows"
+    read = "" if dataset.metadata is None else "; metadata.json"
+    seen = f"{len(named) - len(missing)} {info.file_format.value} shards of {total:,} bytes{rows}{read}"
+    return conclude("files", seen, problems)
 
 
 def _size_problems(info: tfds.core.DatasetInfo, split: tfds.core.SplitInfo, size: int) -> list[str]:
@@ -216,7 +233,8 @@ def check_names(dataset: Dataset, records: Records) -> Check:
         for name, group in table[table["image_name"].duplicated(keep=False)].groupby("image_name")["record"]
     ]
     if listed is None:
-        return conclude("names", f"{len(table):,} names of records; there is no metadata.csv to compare", problems)
+        seen = f"{len(table):,} names of records; metadata.csv cannot be compared, see files"
+        return conclude("names", seen, problems) if problems else Check("names", SKIPPED, seen)
     rows: dict[str, Any] = {}
     for row in listed.itertuples(index=False):
         if row.image_name in rows:
@@ -264,7 +282,7 @@ def check_patients(records: Records) -> Check:
 def check_augmentation(dataset: Dataset, records: Records) -> Check:
     """Copies are just those that the config asks for: of training images with a nodule, as many as it says."""
     if dataset.config is None:
-        return Check("augmentation", SKIPPED, "there is no config in metadata.json")
+        return Check("augmentation", SKIPPED, NO_CONFIG)
     config = dataset.config
     table = records.table.drop_duplicates("image_name")
     is_copy = table["augmentation"] != NO_AUGMENTATION
@@ -307,7 +325,7 @@ def _why_unplanned(copy: Any, sources: pd.DataFrame, config: NihChestXrayConfig)
 def check_splits(dataset: Dataset, records: Records) -> Check:
     """The splits are those that this version of the package pins, where they are made of the official files."""
     if dataset.config is None:
-        return Check("splits", SKIPPED, "there is no config in metadata.json")
+        return Check("splits", SKIPPED, NO_CONFIG)
     named = next((c.name for c in NAMED_CONFIGS if _splits_alike(c, dataset.config)), None)
     pinned = _pinned_splits().get(named)
     if named is None:

@@ -55,6 +55,17 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
     allow_missing_images: bool = False
     phantom_patients: int = 0
 
+    def __new__(cls, *_args: object, **given: object) -> NihChestXrayConfig:
+        """Refuses a field that there is not by naming those that there are, which Python's own error does not.
+
+        Raises:
+          TypeError: A name is none of a field.
+        """
+        fields = [field.name for field in dataclasses.fields(cls)]
+        if unknown := [name for name in given if name not in fields]:
+            raise TypeError(f"a config has no field {unknown[0]!r}; its fields are {', '.join(fields)}")
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         """Checks every field.
 

@@ -23,6 +23,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 _ROOM = "Free some room there, or name another place with --data_dir"
 _HANDLES = "Allow more open files (ulimit -n)"
 _RIGHTS = "Name a place with --data_dir in which you may write"
+_FOLDER = "Move away the file that is in the place of a folder, or name another place with --data_dir"
 _DISK = "See whether the disk is still there and sound"
 _ADVICE = {
     errno.ENOSPC: _ROOM,
@@ -33,6 +34,8 @@ _ADVICE = {
     errno.EACCES: _RIGHTS,
     errno.EPERM: _RIGHTS,
     errno.EROFS: _RIGHTS,
+    errno.ENOTDIR: _FOLDER,
+    errno.EEXIST: _FOLDER,
     errno.EIO: _DISK,
     errno.ESTALE: _DISK,
 }
@@ -40,7 +43,7 @@ _ADVICE = {
 
 
 class BuildInProgressError(RuntimeError):
-    """Another process builds the same dataset in the same place."""
+    """Somebody else builds the same dataset in the same place."""
 
 
 @contextlib.contextmanager
@@ -57,8 +60,8 @@ def only_build(dataset: epath.Path) -> Iterator[None]:
         lock = _lock(dataset.parent / f".{dataset.name}.lock")
     except filelock.Timeout as error:
         raise BuildInProgressError(
-            f"Another process builds {dataset} at this moment: it holds {error.lock_file}. Wait until it is done and"
-            " load what it built, or build under another --data_dir."
+            f"Another build of {dataset} is under way: it holds {error.lock_file}. Wait until it is done and load what"
+            " it built, or build under another --data_dir."
         ) from None
     with lock as held:
         if held.is_locked:

@@ -73,12 +73,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         """Builds the dataset; see TFDS's documentation of this method.
 
         Raises:
-          ValueError: A dataset of this name is there, but was built with other choices. TFDS alone would return it.
-          BuildInProgressError: Another process builds the same dataset in the same place.
+          ValueError: A dataset of this name is there, but was built with other choices, or its folder holds none. TFDS
+            alone would return it.
+          BuildInProgressError: Somebody else builds the same dataset in the same place.
           OSError: The disk is full, the place may not be written to, or another refusal of the system.
         """
         mode = (download_config or tfds.download.DownloadConfig()).download_mode
         if self.data_path.exists() and mode == tfds.download.GenerateMode.REUSE_DATASET_IF_EXISTS:
+            self._refuse_what_is_no_dataset()
             self._refuse_other_choices()
             self._tell_what_is_reused()
             super().download_and_prepare(download_config=download_config, **kwargs)
@@ -87,6 +89,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             super().download_and_prepare(download_config=download_config, **kwargs)
             flush(self.data_path)  # TFDS has written its own files and renamed the folder.
             flush(self.data_path.parent)
+
+    def _refuse_what_is_no_dataset(self) -> None:
+        if not (self.data_path / "dataset_info.json").exists():
+            raise ValueError(
+                f"{self.data_dir} is there, but holds no dataset: it has no dataset_info.json. It may be what a copy or"
+                " a download that was cut off has left. Complete that, or move it away and build again."
+            )
 
     def _refuse_other_choices(self) -> None:
         there = (self.info.metadata or {}).get("config", {})
@@ -224,9 +233,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             folder = epath.Path(dl_manager.manual_dir)
         except (AssertionError, NotADirectoryError):  # TFDS asserts that the folder exists and is not empty.
             if self._manual_dir:
+                folder = epath.Path(self._manual_dir).expanduser()
+                problem = "is empty" if folder.is_dir() else "is no folder" if folder.exists() else "is not there"
                 raise release.ReleaseError(
-                    f"The manual_dir {self._manual_dir} is not there, is empty or is no folder. What it may hold:\n"
-                    f"{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+                    f"The manual_dir {folder} {problem}. What it may hold:\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
                 ) from None
             return release.Release(place="the manual_dir (none was given)")
         found = release.find_release(folder, known, config.allow_missing_images)

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from nih_chest_xray.image import ImageError, decode_stored
 from nih_chest_xray.labels import FINDINGS, label_string
 from nih_chest_xray.parallel import map_in_order, worker_count
+from nih_chest_xray.sources import require_plain_file
 
 _THUMBNAIL = 16
 """Pixels a side of what is kept of a JPEG."""
@@ -211,6 +212,7 @@ def read_shard(path: epath.Path, file_format: str) -> Iterator[bytes | str]:
         yield f"records in the format {file_format} are not read; there are {', '.join(readers)}"
         return
     try:
+        require_plain_file(path)
         yield from readers[file_format](path)
     except Exception as error:  # TensorFlow's errors, Arrow's, the system's: whatever a damaged file sets off in them.
         yield f"the shard cannot be read from here on ({one_line(error)})"

@@ -71,7 +71,8 @@ def check_tables(dataset: Dataset, found: release.Release) -> Check:
         problems.append(f"the label file is {found.label_file}; the dataset's was {dataset.metadata['label_file']}")
     if release.BOX_FILE in found.tables and release.BOX_FILE not in built_from:
         problems.append(f"{release.BOX_FILE}: is in {found.place}; the dataset was built without it")
-    return conclude("tables", f"{len(built_from)} of {found.place}", problems)
+    drawn = ", which the package draws anew, whatever --release says" if dataset.config.phantom_patients else ""
+    return conclude("tables", f"{len(built_from)} of {found.place}{drawn}", problems)
 
 
 def plan_again(dataset: Dataset, records: Records, found: release.Release) -> Planned:

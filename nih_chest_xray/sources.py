@@ -5,6 +5,7 @@ A folder and a zip give any image at any time. A tar.gz can only be read from it
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -24,6 +25,9 @@ from isal import igzip, isal_zlib
 
 IMAGE_NAME = re.compile(r"[0-9]{8}_[0-9]{3}\.png")
 _CHUNK = 1 << 20
+OPEN_THE_PAGE = (
+    "The site refused the download; open its page in a browser, save the file from there and put it in this place."
+)
 _MAX_MEMBER = 32 << 20
 """Bytes. The release's images have about 410,000 and its largest table nine million; more is not taken into memory."""
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -157,7 +161,7 @@ class Zip:
         try:
             archive = zipfile.ZipFile(file)
         except _UNREADABLE as error:
-            raise _unreadable(self._path, error) from error
+            raise _no_archive(self._path, error) from error
         # Where a name is there twice, the first member in the file counts.
         members = sorted(archive.infolist(), key=lambda member: member.header_offset, reverse=True)
         return archive, {pathlib.PurePosixPath(member.filename).name: member for member in members if _is_file(member)}
@@ -245,7 +249,7 @@ class TarGz:
         except ReleaseError:
             raise
         except _UNREADABLE as error:
-            raise _unreadable(self._path, error) from error
+            raise _no_archive(self._path, error) from error
         self.sha256 = digest.hexdigest()
         if self._refuse_others and self.sha256 != self.expected_sha256:
             raise ReleaseError(
@@ -346,21 +350,25 @@ def is_remote(path: epath.Path) -> bool:
     return "://" in str(path)
 
 
-def _open(path: epath.Path) -> IO[bytes]:
-    """Opens a file; a pipe would wait for its writer for ever, and a device may have no end.
+def require_plain_file(path: epath.Path) -> None:
+    """Refuses what is no plain file: a pipe would wait for its writer for ever, and a device may have no end.
 
     Raises:
-      ReleaseError: It cannot be opened, or is no plain file.
+      ReleaseError: It is there, but is a folder, a pipe or a device.
     """
+    # What epath calls a file is all that is there and no folder.
+    if not is_remote(path) and not pathlib.Path(path).is_file() and path.exists():
+        raise ReleaseError(
+            f"{path} is a folder, a pipe or a device. Expected a plain file: move it away and get the file again."
+        )
+
+
+def _open(path: epath.Path) -> IO[bytes]:
+    require_plain_file(path)
     try:
-        # What epath calls a file is all that is there and no folder.
-        if is_remote(path) or pathlib.Path(path).is_file() or not path.exists():
-            return path.open("rb")
+        return path.open("rb")
     except OSError as error:
         raise _unreadable(path, error) from error
-    raise ReleaseError(
-        f"{path} is a folder, a pipe or a device. Expected a plain file: move it away and get the file again."
-    )
 
 
 def _is_file(member: zipfile.ZipInfo) -> bool:
@@ -380,6 +388,13 @@ def _require_small(place: str, size: int) -> None:
             f"{place} has {size:,} bytes, or claims to; an image or table of the release has less than"
             f" {_MAX_MEMBER:,}. It is not what it seems to be: delete it and get it again."
         )
+
+
+def _no_archive(path: epath.Path, error: Exception) -> ReleaseError:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if file.read(1) == b"<":
+            return ReleaseError(f"{path} is a web page, not an archive. {OPEN_THE_PAGE}")
+    return _unreadable(path, error)
 
 
 def _unreadable(place: object, error: Exception) -> ReleaseError:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nih_chest_xray.sources import IMAGE_NAME
+from nih_chest_xray.sources import IMAGE_NAME, OPEN_THE_PAGE
 
 _ADVICE = "Correct that, or download the file again."
 
@@ -60,7 +60,10 @@ def read_table(content: bytes, file: str, columns: Mapping[str, str], official_h
             numbers.append(number)
     except UnicodeDecodeError as error:
         row = content[: error.start].count(b"\n") + 1
-        raise TableError(f"{file}, row {row}: not text in UTF-8 ({error.reason}). Download it again.") from error
+        raise TableError(
+            f"{file}, row {row}: not text in UTF-8 ({error.reason}). Download it again, or save it as CSV in UTF-8 if"
+            " a spreadsheet wrote it."
+        ) from error
     except csv.Error as error:
         since = f" since a quote in row {begins}" if begins < reader.line_num else ""
         raise TableError(f"{file}, row {reader.line_num}: not CSV{since} ({error}). Download it again.") from error
@@ -79,10 +82,7 @@ def strip(content: bytes, file: str) -> bytes:
     if not content:
         raise TableError(f"{file} is empty. Download it again.")
     if content[:1] == b"<":
-        raise TableError(
-            f"{file} is a web page, not a table: it begins with {content[:40]!r}. The site refused the download; open"
-            " its page in a browser, save the file from there and put it in this place."
-        )
+        raise TableError(f"{file} is a web page, not a table: it begins with {content[:40]!r}. {OPEN_THE_PAGE}")
     return content
 
 

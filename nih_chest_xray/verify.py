@@ -52,7 +52,8 @@ def verify(folder: epath.PathLike, manual_dir: epath.PathLike | None = None, ima
             warnings.simplefilter("ignore")
             dataset = checks.open_dataset(folder)
     except Exception as error:  # What a damaged dataset_info.json or features.json sets off in TFDS.
-        first = Check("files", FAILED, "TFDS cannot open the dataset", (f"{folder}: {one_line(error)}",))
+        problems = tuple(checks.unreadable(folder)) or (f"{folder}: {one_line(error)}",)
+        first = Check("files", FAILED, "TFDS cannot open the dataset", problems)
         return [first, *(Check(name, SKIPPED, "the dataset cannot be opened, see files") for name in _NAMES[1:])]
     if dataset.info.name != "nih_chest_xray":
         raise UsageError(f"{folder} holds the dataset {dataset.info.name!r}, which is not of this package.")
@@ -83,7 +84,7 @@ def _check_source(dataset: checks.Dataset, records: Records, found: Release | No
         return [Check(name, SKIPPED, why) for name in names]
 
     if dataset.config is None:
-        return skip(_NAMES[7:], "there is no config in metadata.json")
+        return skip(_NAMES[7:], checks.NO_CONFIG)
     if found is None:
         return skip(_NAMES[7:], "no release was given (--release DIR)")
     tables = _guarded("tables", source_checks.check_tables, dataset, found)
@@ -112,10 +113,12 @@ def _guarded(name: str, check: Callable[..., Check], *arguments: Any) -> Check:
 def _require_dataset(folder: epath.Path) -> None:
     if (folder / "dataset_info.json").exists():
         return
-    below = []
-    if folder.is_dir():
-        depths = ("*", "*/*", "*/*/*")
-        below = sorted(path.parent for depth in depths for path in folder.glob(f"{depth}/dataset_info.json"))
+    if not folder.is_dir():
+        raise UsageError(
+            f"{folder} is {'no folder' if folder.exists() else 'not there'}. Give the folder of a version."
+        )
+    depths = ("*", "*/*", "*/*/*")
+    below = sorted(path.parent for depth in depths for path in folder.glob(f"{depth}/dataset_info.json"))
     advice = f" Below it are {', '.join(map(str, below))}." if below else ""
     raise UsageError(
         f"{folder} is no dataset: it has no dataset_info.json. Give the folder of a version, such as"

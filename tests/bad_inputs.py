@@ -78,6 +78,7 @@ from nih_chest_xray.sources import ReleaseError
 from nih_chest_xray.tables import TableError
 
 _CUT = r"the PNG of [0-9]+ bytes is cut or corrupt \({}\); get this image again"
+_WEB_PAGE = "is a web page, not an archive. The site refused the download; open its page in a browser"
 _NOT_PLAIN = "is a folder, a pipe or a device. Expected a plain file: move it away and get the file again"
 
 IMAGES = {
@@ -135,7 +136,7 @@ ARCHIVES = {
     "check sum wrong": archive(lambda: flip(tar_gz(), -8)),
     "length wrong": archive(lambda: flip(tar_gz(), -4)),
     "a pipe": Case(ReleaseError, f"images_01.tar.gz {_NOT_PLAIN}", lambda: {"images_01.tar.gz": os.mkfifo}),
-    "web page": archive(lambda: b"<!DOCTYPE html><html>Sign in</html>"),
+    "web page": Case(ReleaseError, f"images_01.tar.gz {_WEB_PAGE}", lambda: {"images_01.tar.gz": b"<html>Sign in"}),
     "empty": archive(lambda: b""),
     "tar that is not compressed": archive(tar),
     "gzip of a text": archive(lambda: gzip.compress(b"text " * 500)),
@@ -199,7 +200,7 @@ _OTHER_METHOD = rf"archive.zip, member images/{NAME} is packed by method {{}}; e
 ZIPS = {
     "cut": in_zip(lambda: zipped()[:-100], place=_ZIP),
     "a pipe": Case(ReleaseError, f"archive.zip {_NOT_PLAIN}", lambda: {"archive.zip": os.mkfifo}),
-    "web page": in_zip(lambda: b"<!DOCTYPE html><html>Sign in</html>", place=_ZIP),
+    "web page": Case(ReleaseError, f"archive.zip {_WEB_PAGE}", lambda: {"archive.zip": b"<html>Sign in"}),
     "empty": in_zip(lambda: b"", place=_ZIP),
     "of a version from the future": in_zip(lambda: with_entry(zipped(), ((6, "<H"), 99)), "zip file version 9.9", _ZIP),
     "encrypted": Case(

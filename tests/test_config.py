@@ -1,6 +1,8 @@
 """Tests of the config: good values are taken, also from JSON, and each bad one gets an error that names it."""
 
+import copy
 import json
+import pickle
 
 import pytest
 
@@ -64,6 +66,13 @@ def test_named_configs_differ_as_the_readme_says():
 def test_a_bad_value_is_refused_by_name_with_what_was_expected(fields, message):
     with pytest.raises(ValueError, match=message):
         NihChestXrayConfig(**{"name": "bad"} | fields)
+
+
+def test_a_field_that_there_is_not_is_refused_with_those_that_there_are():
+    with pytest.raises(TypeError, match="no field 'augmented_copie'; its fields are name, .*augmented_copies, .*seed"):
+        NihChestXrayConfig(name="bad", augmented_copie=1)
+    config = NihChestXrayConfig(name="good", seed=3)
+    assert pickle.loads(pickle.dumps(config)).choices == copy.copy(config).choices == config.choices
 
 
 def test_official_split_does_not_look_at_the_test_fraction():

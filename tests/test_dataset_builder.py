@@ -354,8 +354,9 @@ def broken_image(folder, phantom):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda folder, phantom: None, ReleaseError, "is not there, is empty or is no folder"),
-        (no_folder, ReleaseError, "is not there, is empty or is no folder"),
+        (lambda folder, phantom: None, ReleaseError, "manual_dir .*/release is not there. What it may hold"),
+        (lambda folder, phantom: folder.mkdir(), ReleaseError, "manual_dir .*/release is empty. What it may hold"),
+        (no_folder, ReleaseError, "manual_dir .*/release is no folder. What it may hold"),
         (unrelated, ReleaseError, "Nothing of the NIH's release is in the manual_dir"),
         (web_page, TableError, "Data_Entry_2017_v2020.csv is a web page"),
         (cut_archive, ReleaseError, "images_001.tar.gz is cut or corrupt"),
@@ -406,6 +407,22 @@ def test_another_config_of_the_same_name_is_refused(phantom_dir, tmp_path, make_
     with pytest.raises(ValueError, match=r"was built with image_size=16, seed=0, which is not .* --overwrite"):
         build(make_config(image_size=32, seed=1), phantom_dir, tmp_path)
     assert json.loads((first.data_path / "metadata.json").read_text())["config"]["seed"] == 0
+
+
+@pytest.mark.parametrize("left", ["nothing", "a cut download", "a file"])
+def test_a_folder_of_the_datasets_name_that_holds_none_is_not_taken_for_one(left, phantom_dir, tmp_path, make_config):
+    """TFDS would reuse it, and say that all is done."""
+    folder = tmp_path / "nih_chest_xray" / "test" / "1.0.0"
+    folder.parent.mkdir(parents=True)
+    folder.write_text("notes") if left == "a file" else folder.mkdir()
+    if left == "a cut download":
+        (folder / "metadata.csv").write_text("image_name,label,subset\n")
+    with pytest.raises(
+        ValueError, match=r"test/1\.0\.0 is there, but holds no dataset: .*move it away and build again"
+    ):
+        build(make_config(image_size=16), phantom_dir, tmp_path)
+    folder.rename(tmp_path / "away")
+    build(make_config(image_size=16), phantom_dir, tmp_path)
 
 
 def test_a_capped_build_lists_just_what_was_written(phantom_dir, tmp_path, make_config):

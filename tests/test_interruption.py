@@ -106,7 +106,7 @@ def begun(data_dir: Path):
 def test_second_build_of_the_same_dataset_says_that_there_is_one_and_disturbs_it_not(tmp_path):
     with begun(tmp_path / "data") as first:
         second = builder_of(tmp_path / "data")
-        with pytest.raises(BuildInProgressError, match=r"Another process builds .*/two/1\.0\.0 .*lock\. Wait until"):
+        with pytest.raises(BuildInProgressError, match=r"Another build of .*/two/1\.0\.0 is .*lock\. Wait until"):
             second.download_and_prepare()
         assert not second.data_path.exists()
         first.communicate("go on\n", timeout=60)

@@ -1,6 +1,7 @@
 """Tests of `nih-chest-xray verify`: a sound dataset passes, and each kind of damage fails its check, by name."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -406,7 +407,7 @@ def test_a_changed_row_of_metadata_csv_is_named(folder, edit, message):
         (b"image_name,label,subset\n00000001_000.png,Nodule\n", "row 2 has 2 cells; expected 3"),
         (b"\xff\xfe", "UnicodeDecodeError"),
         (b"", "the header is ''"),
-        (None, "FileNotFoundError"),
+        (None, "metadata.csv: is not there"),
     ],
 )
 def test_a_metadata_csv_that_cannot_be_read_is_a_failure_not_an_exception(folder, content, message):
@@ -415,12 +416,13 @@ def test_a_metadata_csv_that_cannot_be_read_is_a_failure_not_an_exception(folder
     assert failed == {"files"}
     [wrong] = done["files"].offenders
     assert message in wrong
+    assert done["names"].status == "skipped"
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "metadata.json: FileNotFoundError"),
+        (None, "metadata.json: is not there"),
         ("{", "metadata.json: JSONDecodeError"),
         ("[]", "metadata.json: ValueError: expected an object"),
         ('{"config": {"name": "x", "augmentations": ["darker"]}}', "augmentation 'darker' is not registered"),
@@ -710,7 +712,8 @@ def test_json_holds_all_offenders(folder, capsys):
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        (lambda built: built / "nowhere", "is no dataset: it has no dataset_info.json"),
+        (lambda built: built / "nowhere", "nowhere is not there. Give the folder of a version."),
+        (lambda built: built / "metadata.csv", "metadata.csv is no folder. Give the folder of a version."),
         (lambda built: built.parent, "Below it are {built}."),
     ],
 )
@@ -727,6 +730,37 @@ def test_a_dataset_of_another_name_is_refused(folder):
     path.write_text(path.read_text().replace('"name": "nih_chest_xray"', '"name": "mnist"'))
     with pytest.raises(UsageError, match="holds the dataset 'mnist', which is not of this package"):
         verify(folder)
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+def test_a_file_without_which_tfds_opens_nothing_is_named(folder, name):
+    path = folder / name
+    path.write_text(path.read_text()[:100])
+    done, failed = outcome(folder)
+    assert failed == {"files"}
+    [wrong] = done["files"].offenders
+    assert wrong.startswith(f"{name}: JSONDecodeError")
+    path.unlink()
+    if name == "features.json":
+        assert outcome(folder)[0]["files"].offenders == ("features.json: is not there",)
+
+
+def test_a_pipe_in_a_shards_place_is_a_failure_and_not_waited_for(folder):
+    shard = next(folder.glob("*-train.tfrecord-*"))
+    shard.unlink()
+    os.mkfifo(shard)
+    done, failed = outcome(folder)
+    assert "records" in failed
+    assert re.search(f"{shard.name}, record 0: .* is a folder, a pipe or a device", done["records"].offenders[0])
+
+
+def test_ctrl_c_is_told_in_one_line(monkeypatch, capsys, built):
+    def interrupt(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nih_chest_xray.verify.verify", interrupt)
+    assert main(["verify", str(built)]) == 130
+    assert capsys.readouterr().err == "nih-chest-xray: interrupted\n"
 
 
 def test_a_release_folder_without_a_release_is_refused(built, tmp_path, capsys):
