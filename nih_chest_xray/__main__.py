@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from absl import logging
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a subcommand and returns the exit code.
@@ -19,11 +21,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_verify(commands)
     _add_catalog(commands)
     parsed = parser.parse_args(arguments)
+    _silence_tensorflow()
     try:
         return parsed.run(parsed)
     except KeyboardInterrupt:
         print("nih-chest-xray: interrupted", file=sys.stderr)
         return 130
+
+
+def _silence_tensorflow() -> None:
+    """Before it is imported: nothing here needs a GPU, and what it and TFDS log is none of a command's output."""
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.set_verbosity(logging.ERROR)
 
 
 def _add_verify(commands: argparse._SubParsersAction) -> None:
@@ -43,9 +53,6 @@ def _add_verify(commands: argparse._SubParsersAction) -> None:
 
 
 def _verify(parsed: argparse.Namespace) -> int:
-    # Before TensorFlow is imported: a check needs no GPU, and its reader's logs are none of the report's.
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from nih_chest_xray import verify
 
     try:

@@ -25,6 +25,12 @@ from nih_chest_xray.plan import make_plan
 from nih_chest_xray.progress import progress
 from nih_chest_xray.writer import DeterministicWriter, bounded_memory
 
+_LICENCE = (
+    "The usage of the data set is unrestricted. But you should provide the link to our original download site,"
+    " acknowledge the NIH Clinical Center and provide a citation to our CVPR 2017 paper. (NIH, FAQ)"
+)
+_LICENCE_OF_PHANTOMS = "Drawn by the package nih_chest_xray, whose code is under the Apache License 2.0."
+
 
 class Builder(tfds.core.GeneratorBasedBuilder):
     """NIH ChestX-ray14 as a TFDS dataset."""
@@ -60,10 +66,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             features=make_features(self.builder_config),
             supervised_keys=("image", "label"),
             homepage=downloads.RELEASE_PAGE,
-            license=(
-                "The usage of the data set is unrestricted. But you should provide the link to our original download"
-                " site, acknowledge the NIH Clinical Center and provide a citation to our CVPR 2017 paper. (NIH, FAQ)"
-            ),
+            license=_LICENCE_OF_PHANTOMS if self.builder_config.phantom_patients else _LICENCE,
             metadata=tfds.core.MetadataDict(),
         )
 

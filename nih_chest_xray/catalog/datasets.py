@@ -19,6 +19,11 @@ from nih_chest_xray.labels import NO_FINDING
 DATASET = "nih_chest_xray"
 # From DATA_DIR, from DATA_DIR/nih_chest_xray, from a config's folder, and from the dataset's own.
 _DEPTHS = ("*/*/*", "*/*", "*", "")
+_TASKS = {
+    "nodule": "Nodule against No Finding",
+    "findings": "14 findings, multi-label",
+    "nodule_expert": "Nodule or Mass, judged by radiologists in validation and test",
+}
 
 
 class CatalogError(ValueError):
@@ -66,7 +71,8 @@ class Built:
     @property
     def description(self) -> str:
         """The config's."""
-        return self.builder.builder_config.description or f"A config of its own, called {self.config_name}."
+        own = f"A config of its own: {_TASKS[self.config['task']]}, {self.config['split']} split."
+        return self.builder.builder_config.description or own
 
     @property
     def synthetic(self) -> bool:
@@ -124,7 +130,7 @@ def find_datasets(folder: epath.PathLike) -> list[Built]:
     found: dict[str, dict[tfds.core.Version, epath.Path]] = {}
     for depth in _DEPTHS:
         for info in sorted(root.glob(f"{depth}/dataset_info.json".lstrip("/"))):
-            about = json.loads(info.read_text())
+            about = _read_json(info)
             if about.get("name") == DATASET and "incomplete" not in info.parent.name:
                 versions = found.setdefault(about.get("configName", ""), {})
                 versions[tfds.core.Version(about["version"])] = info.parent
@@ -136,13 +142,26 @@ def find_datasets(folder: epath.PathLike) -> list[Built]:
     return [_read(root, found[name]) for name in sorted(found)]
 
 
+def damaged(folder: epath.Path, problem: object) -> CatalogError:
+    """Returns the error that tells of a dataset that cannot be read."""
+    return CatalogError(f"{folder} cannot be read: {problem}; `nih-chest-xray verify {folder}` tells what is wrong")
+
+
+def _read_json(path: epath.Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise damaged(path.parent, f"{path.name} is no JSON ({error})") from error
+
+
 def _read(root: epath.Path, versions: dict[tfds.core.Version, epath.Path]) -> Built:
     newest, *_ = ordered = sorted(versions, reverse=True)
     path = versions[newest]
     missing = [name for name in ("features.json", "metadata.json", "metadata.csv") if not (path / name).exists()]
     if missing:
         raise CatalogError(f"{path} has no {' and no '.join(missing)}; build it anew with `tfds build --overwrite`")
-    metadata = json.loads((path / "metadata.json").read_text())
+    _read_json(path / "features.json")  # TFDS reads it too, but does not say which file it could not read.
+    metadata = _read_json(path / "metadata.json")
     return Built(
         path=path,
         place=str(path.relative_to(root)),

@@ -64,6 +64,12 @@ def snippets(built: Built, url: str | None) -> list[Snippet]:
     return found
 
 
+def packages(built: Built) -> str:
+    """Returns what `pip install` has to get, beside PyTorch or JAX, to read a dataset as these lines do."""
+    # By index, TFDS decodes images with Pillow, which it does not declare.
+    return "tensorflow tensorflow-datasets" + (" pillow" if built.file_format == "array_record" else "")
+
+
 def _root(built: Built, place: str) -> str | None:
     """Returns the folder in which TFDS finds a dataset by its name; None if its own folders have other names."""
     root = place.removesuffix(f"/{DATASET}/{built.config_name}/{built.version}")
@@ -121,6 +127,7 @@ class Radiographs(torch.utils.data.IterableDataset):
             yield torch.tensor(image).permute(2, 0, 1), torch.tensor(label)
 
 
+# Without num_workers: each worker would read everything. A dataset of array_record is shared out to them.
 for images, labels in torch.utils.data.DataLoader(Radiographs(), batch_size=32):
     ...
 """,

@@ -19,7 +19,7 @@ from nih_chest_xray.catalog import charts, statistics, texts
 from nih_chest_xray.catalog.datasets import Built
 from nih_chest_xray.catalog.files import DataFile
 from nih_chest_xray.catalog.gallery import SIDE, Gallery
-from nih_chest_xray.catalog.loading import snippets
+from nih_chest_xray.catalog.loading import packages, snippets
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.downloads import RELEASE_PAGE
 
@@ -39,6 +39,7 @@ def dataset_page(
         features=_features(built),
         fields=config_fields(built),
         snippets=snippets(built, url),
+        packages=packages(built),
         files=files,
         size=_size(sum(file.size for file in files)),
         gallery=gallery,
@@ -104,14 +105,14 @@ def _size(number: int) -> str:
 def _facts(built: Built, files: list[DataFile]) -> list[tuple[str, str]]:
     height, width, _ = built.builder.info.features["image"].shape
     copies = sum(built.metadata["augmented"].values())
-    examples = f"{built.total:,}" + (f", {copies:,} of them augmented copies" if copies else "")
+    examples = f"{built.total:,}" + (f" ({copies:,} augmented copies)" if copies else "")
     return [
         ("Examples", examples),
         ("Patients", f"{sum(built.metadata['patients'].values()):,}" + (" synthetic" if built.synthetic else "")),
         ("Images", f"{width} × {height}, grey, {built.config['image_format'].upper()}"),
         ("Size", f"{_size(sum(file.size for file in files))} in {len(files)} files"),
         ("Format", built.file_format),
-        ("Version", f"{built.version}, built on {built.built_on:%-d %B %Y}"),
+        ("Version", f"{built.version}, {built.built_on:%-d %B %Y}"),
     ]
 
 
@@ -124,7 +125,7 @@ def _splits(built: Built) -> charts.Table:
     counts = _counts(built)
     rows = {
         "Examples": built.metadata["examples"],
-        "of these augmented copies": built.metadata["augmented"],
+        **({"of these augmented copies": copies} if any((copies := built.metadata["augmented"]).values()) else {}),
         "Patients": built.metadata["patients"],
     }
     more = pd.DataFrame({subset: [row[subset] for row in rows.values()] for subset in built.subsets}, list(rows))
@@ -144,7 +145,7 @@ def _charts(built: Built, examples: pd.DataFrame) -> list[charts.Chart]:
         charts.class_shares(_counts(built), totals, f"Share of each subset's examples.{several}{with_copies}"),
         charts.finding_bars(
             statistics.finding_counts(originals, built.subsets),
-            f"Images with each finding, whether or not it is one of the classes.{without}",
+            f"Images with each finding{'' if several else ', whether or not it is one of the classes'}.{without}",
         ),
         charts.age_bars(statistics.ages_by_sex(originals), f"Images, not patients.{without}"),
         charts.co_occurrence_grid(together, f"Images that have both of two findings.{without}"),

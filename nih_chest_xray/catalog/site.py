@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+import filelock
 
 from nih_chest_xray.catalog.datasets import DATASET, Built, CatalogError, find_datasets
 
@@ -27,7 +31,9 @@ from nih_chest_xray.catalog.markdown import tfds_markdown
 from nih_chest_xray.catalog.statistics import read_examples
 
 INDEX = "catalog.json"
+_LOCK = ".lock"
 _GENERATOR = "nih-chest-xray catalog"
+_URL = re.compile(r"(https?|gs|s3|az|hdfs)://[^\s/?#\"'<>]+(/[^\s?#\"'<>]*)?")
 
 
 def write_site(data_dir: os.PathLike, site: os.PathLike, url: str | None = None) -> Path:
@@ -46,11 +52,13 @@ def write_site(data_dir: os.PathLike, site: os.PathLike, url: str | None = None)
       The site's folder.
 
     Raises:
-      CatalogError: There is no dataset, or `site` holds something else.
+      CatalogError: There is no dataset, or a damaged one; `site` holds something else, or lies in a dataset; the URL is
+        none.
     """
+    _refuse_other_urls(url)
     datasets = find_datasets(data_dir)
     site = Path(site).absolute()
-    _refuse_other_folders(site)
+    _refuse_other_folders(site, datasets)
     with _replaced(site) as new:
         pages = {built: built.config_name if len(datasets) > 1 else "." for built in datasets}
         for built, place in pages.items():
@@ -92,8 +100,19 @@ def _index(pages: dict[Built, str]) -> dict:
     }
 
 
-def _refuse_other_folders(site: Path) -> None:
+def _refuse_other_urls(url: str | None) -> None:
+    if url is not None and not _URL.fullmatch(url):
+        raise CatalogError(
+            f"--url is {url!r}; expected an address such as https://host/data or gs://bucket/data, in which blanks and"
+            " other special characters are escaped"
+        )
+
+
+def _refuse_other_folders(site: Path, datasets: list[Built]) -> None:
     """A site is replaced as a whole, so that nothing else may lie there."""
+    for built in datasets:
+        if site.resolve().is_relative_to(Path(built.path).resolve()):
+            raise CatalogError(f"{site} is in the dataset {built.path}, whose files have digests; name another --out")
     if site.is_dir() and (not any(site.iterdir()) or _is_ours(site)):
         return
     if site.exists() or site.is_symlink():
@@ -107,17 +126,26 @@ def _is_ours(site: Path) -> bool:
         return False
 
 
-@contextmanager
+@contextlib.contextmanager
 def _replaced(site: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `site`, which takes its place if all goes well and is removed otherwise."""
+    """Yields an empty folder beside `site`, which takes its place if all goes well and is removed otherwise.
+
+    What a run that was killed has left is removed by the next one: nobody holds the lock in it any more.
+    """
     site.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{site.name}.", dir=site.parent))
+    prefix = f".{site.name}."
+    for left in site.parent.glob(f"{glob.escape(prefix)}*/{_LOCK}"):
+        # A lock that is held, or a folder that may not be removed, is in nobody's way.
+        with contextlib.suppress(OSError), filelock.FileLock(left, timeout=0):
+            shutil.rmtree(left.parent)
+    work = Path(tempfile.mkdtemp(prefix=prefix, dir=site.parent))
     try:
-        new = work / "new"
-        new.mkdir()
-        yield new
-        if site.exists():
-            site.rename(work / "old")
-        new.rename(site)
+        with filelock.FileLock(work / _LOCK):
+            new = work / "new"
+            new.mkdir()
+            yield new
+            if site.exists():
+                site.rename(work / "old")
+            new.rename(site)
     finally:
         shutil.rmtree(work)

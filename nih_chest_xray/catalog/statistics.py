@@ -10,12 +10,13 @@ import pandas as pd
 import tensorflow_datasets as tfds
 
 from nih_chest_xray.augmentation import NO_AUGMENTATION
-from nih_chest_xray.catalog.datasets import Built, CatalogError
-from nih_chest_xray.labels import FINDINGS, SEXES, UNKNOWN_AGE
+from nih_chest_xray.catalog.datasets import Built, damaged
+from nih_chest_xray.interruption import first_line
+from nih_chest_xray.labels import FINDINGS, SEXES, UNKNOWN_AGE, label_string
 
 AGE_BAND = 10
 """Years."""
-_KEYS = ("image_name", "findings", "augmentation", "patient_id", "patient_age", "patient_sex", "view_position")
+_KEYS = ("image_name", "label", "findings", "augmentation", "patient_id", "patient_age", "patient_sex", "view_position")
 # One file after the other, so that an example's number is its place in the subset; and nothing is kept in memory. How
 # many there are is checked by `read_examples`, whose error says more than TensorFlow's.
 READ_CONFIG = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False, assert_cardinality=False)
@@ -26,13 +27,33 @@ def read_examples(built: Built) -> pd.DataFrame:
 
     Returns:
       A row an example, in the order of records, subset after subset: `image_name`, `subset`, `number` (its place in the
-      subset), `label` (of `metadata.csv`), `findings` (a tuple), `augmentation`, `patient_id`, `patient_age`,
+      subset), `label` (as `metadata.csv` has it), `findings` (a tuple), `augmentation`, `patient_id`, `patient_age`,
       `patient_sex`, `view_position` and `boxes` (how many).
 
     Raises:
-      CatalogError: The records are not those that `metadata.csv` lists.
+      CatalogError: Records cannot be read, or are not those that `metadata.csv` lists.
     """
+    try:
+        examples = _read_records(built)
+    except Exception as error:  # TensorFlow's errors, Arrow's, array_record's: what damaged files set off in them.
+        raise damaged(built.path, first_line(error)) from error
+    columns = ["image_name", "label", "subset"]
+    if not _sorted(examples[columns]).equals(_sorted(built.table[columns])):
+        raise damaged(
+            built.path,
+            f"metadata.csv does not list the examples that the records hold, {len(built.table)} and {len(examples)}, or"
+            " gives them other labels or subsets",
+        )
+    return examples
+
+
+def _sorted(table: pd.DataFrame) -> pd.DataFrame:
+    return table.sort_values("image_name").reset_index(drop=True).astype(object)
+
+
+def _read_records(built: Built) -> pd.DataFrame:
     features = built.builder.info.features
+    label = features["label"]
     findings = features["findings"].feature.names
     named = {key: features[key].names for key in ("augmentation", "patient_sex", "view_position")}
     rows = []
@@ -43,15 +64,12 @@ def read_examples(built: Built) -> pd.DataFrame:
             row["image_name"] = example["image_name"].decode()
             row["findings"] = tuple(findings[int(code)] for code in example["findings"])
             row["boxes"] = len(example["bboxes"]["finding"])
+            if isinstance(label, tfds.features.ClassLabel):
+                row["label"] = label.names[int(example["label"])]
+            else:
+                row["label"] = label_string([name for name, has in zip(FINDINGS, example["label"], strict=True) if has])
             rows.append(row)
-    examples = pd.DataFrame(rows)
-    listed = built.table.set_index("image_name")
-    if not listed["subset"].sort_index().equals(examples.set_index("image_name")["subset"].sort_index()):
-        raise CatalogError(
-            f"{built.path}: metadata.csv does not list the examples that the records hold, {len(listed)} and"
-            f" {len(examples)}; build the dataset anew with `tfds build --overwrite`"
-        )
-    return examples.assign(label=listed["label"].loc[examples["image_name"]].to_numpy())
+    return pd.DataFrame(rows)
 
 
 def originals(examples: pd.DataFrame) -> pd.DataFrame:

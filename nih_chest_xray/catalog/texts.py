@@ -30,14 +30,14 @@ def notice(built: Built) -> str | None:
 def description(built: Built) -> str:
     """Returns the dataset's description, without one of real radiographs where there are none."""
     if built.synthetic:
-        return "It has the splits, features and file formats of the configs that are made from NIH ChestX-ray14."
+        return (
+            "This dataset has the splits, features and file formats of the configs that are made from NIH ChestX-ray14."
+        )
     return built.builder.info.description
 
 
 def licence(built: Built) -> str:
     """Returns on which terms it may be used."""
-    if built.synthetic:
-        return "Drawn by the package nih_chest_xray, whose code is under the Apache License 2.0."
     return built.builder.info.redistribution_info.license
 
 
