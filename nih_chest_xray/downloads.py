@@ -12,6 +12,7 @@ from etils import epath
 from tensorflow_datasets.core.download import download_manager, downloader
 
 from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.files import ReleaseError
 from nih_chest_xray.interruption import first_line, only_download
 from nih_chest_xray.release import (
     ARCHIVES,
@@ -24,7 +25,6 @@ from nih_chest_xray.release import (
     file_table,
     official_archive,
 )
-from nih_chest_xray.sources import ReleaseError
 from nih_chest_xray.tables import strip
 
 RELEASE_PAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"

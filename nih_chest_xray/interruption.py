@@ -17,7 +17,7 @@ import filelock
 from etils import epath
 from tensorflow_datasets.core.download import resource
 
-from nih_chest_xray.sources import is_remote
+from nih_chest_xray.files import is_remote
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 _ROOM = "Free some room there, or name another place with --data_dir"

@@ -19,6 +19,7 @@ from nih_chest_xray import downloads, manifest, release
 from nih_chest_xray.cohort import SUBSETS
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
 from nih_chest_xray.features import make_features
+from nih_chest_xray.files import ReleaseError
 from nih_chest_xray.interruption import flush, only_build, told
 from nih_chest_xray.local_build import LocalBuild
 from nih_chest_xray.plan import make_plan
@@ -156,7 +157,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._release, self._plan = found, plan
         self._manifest = manifest.make_manifest(present, config, plan.boxes)
         if self._manifest.empty:
-            raise release.ReleaseError(f"{found.place} holds none of the images that config {config.name!r} needs.")
+            raise ReleaseError(f"{found.place} holds none of the images that config {config.name!r} needs.")
         self._tell_what_is_missing(self._manifest)
         # TFDS does not write empty subsets, which only a build from a part of the images can have.
         subsets = [subset for subset in SUBSETS if (self._manifest["subset"] == subset).any()]
@@ -181,7 +182,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             self._progress.made()
             yield key, example
         if empty:
-            raise release.ReleaseError(
+            raise ReleaseError(
                 f"{self._release.place} holds no image of the subset {subset!r}, and TFDS stores no empty one. Add"
                 " archives, or extract the one you have: what a folder holds is known before the build, which can then"
                 " leave the subset out."
@@ -238,13 +239,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             if self._manual_dir:
                 folder = epath.Path(self._manual_dir).expanduser()
                 problem = "is empty" if folder.is_dir() else "is no folder" if folder.exists() else "is not there"
-                raise release.ReleaseError(
+                raise ReleaseError(
                     f"The manual_dir {folder} {problem}. What it may hold:\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
                 ) from None
             return release.Release(place="the manual_dir (none was given)")
         found = release.find_release(folder, known, config.allow_missing_images)
         if self._manual_dir and not found.tables and not found.sources:
-            raise release.ReleaseError(
+            raise ReleaseError(
                 f"Nothing of the NIH's release is in the manual_dir {folder} or the folders in it: no label file, no"
                 f" archive, no image. What it may hold:\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
             )
@@ -253,7 +254,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _refuse_or_tell_what_was_not_found(self, lost: pd.DataFrame, made: pd.DataFrame) -> None:
         """What an archive holds that is not the NIH's own shows when it was read."""
         if not self.builder_config.allow_missing_images:
-            raise release.ReleaseError(
+            raise ReleaseError(
                 f"{lost['source_name'].nunique():,} images that this config needs were not in the archives of"
                 f" {self._release.place} ({', '.join(sorted(lost['source_name'])[:3])}, …). Get them again from the"
                 ' NIH\'s page, or build from what is there with "allow_missing_images": true.'

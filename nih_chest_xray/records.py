@@ -21,10 +21,10 @@ import tensorflow_datasets as tfds
 from etils import epath
 from tqdm import tqdm
 
+from nih_chest_xray.files import require_plain_file
 from nih_chest_xray.image import ImageError, decode_stored
 from nih_chest_xray.labels import FINDINGS, label_string
 from nih_chest_xray.parallel import map_in_order, worker_count
-from nih_chest_xray.sources import require_plain_file
 
 _THUMBNAIL = 16
 """Pixels a side of what is kept of a JPEG."""

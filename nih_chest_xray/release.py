@@ -13,17 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Set
 
 from etils import epath
 
-from nih_chest_xray.sources import (
-    IMAGE_NAME,
-    REPACKED_ADVICE,
-    Folder,
-    ReleaseError,
-    Source,
-    StoredImage,
-    TarGz,
-    Zip,
-    read_file,
-)
+from nih_chest_xray.files import ReleaseError, read_file
+from nih_chest_xray.sources import IMAGE_NAME, REPACKED_ADVICE, Folder, Source, StoredImage, TarGz, Zip
 
 LABEL_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
 """Names of the label file, the best first."""

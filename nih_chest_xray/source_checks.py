@@ -15,12 +15,13 @@ from tqdm import tqdm
 from nih_chest_xray import release
 from nih_chest_xray.checks import SKIPPED, Check, Dataset, conclude
 from nih_chest_xray.examples import fields, make_examples
+from nih_chest_xray.files import ReleaseError
 from nih_chest_xray.image import ImageError
 from nih_chest_xray.manifest import RowsOfSource, make_manifest, source_of
 from nih_chest_xray.parallel import map_in_order, worker_count
 from nih_chest_xray.plan import make_plan
 from nih_chest_xray.records import Records, Schema, digest_image, one_line
-from nih_chest_xray.sources import ReleaseError, StoredImage
+from nih_chest_xray.sources import StoredImage
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,6 @@ A folder and a zip give any image at any time. A tar.gz can only be read from it
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -13,23 +12,28 @@ import io
 import pathlib
 import re
 import stat
-import struct
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Set
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from etils import epath
-from isal import igzip, isal_zlib
+from isal import igzip
+
+from nih_chest_xray.files import (
+    CHUNK,
+    MAX_SIZE,
+    READERS_ERRORS,
+    ReleaseError,
+    no_archive,
+    open_file,
+    printable,
+    read_file,
+    require_small,
+    unreadable,
+)
 
 IMAGE_NAME = re.compile(r"[0-9]{8}_[0-9]{3}\.png")
-_CHUNK = 1 << 20
-OPEN_THE_PAGE = (
-    "The site refused the download; open its page in a browser, save the file from there and put it in this place."
-)
-_MAX_MEMBER = 32 << 20
-"""Bytes. The release's images have about 410,000 and its largest table nine million; more is not taken into memory."""
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Others are unpacked by Python in one go, however large what comes out is."""
 _ENCRYPTED = 1
@@ -37,17 +41,6 @@ _ENCRYPTED = 1
 _TAR_EXTENSIONS = b"LKxgX"
 """Types of a tar's headers that hold a long name or fields of the member behind them; they are read whole."""
 _MAX_EXTENSION = 1 << 20
-_UNREADABLE = (
-    *(OSError, EOFError, ValueError, zipfile.BadZipFile, tarfile.TarError, zlib.error, isal_zlib.error),
-    # These are no errors by the readers' intention, but what a number leads to, or a chain of headers, that they took
-    # as it is.
-    *(struct.error, LookupError, OverflowError, RuntimeError),
-)
-"""What the readers of archives raise for bytes that are not what they should be, or when a disk does not answer."""
-
-
-class ReleaseError(ValueError):
-    """Files of the release that are missing, cut or not what they should be. The message says what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,18 +150,18 @@ class Zip:
 
     def _open(self) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
         """Returns the zip, closed when nobody refers to it any more, and its files by name, without their folders."""
-        file = _open(self._path)
+        file = open_file(self._path)
         try:
             archive = zipfile.ZipFile(file)
-        except _UNREADABLE as error:
-            raise _no_archive(self._path, error) from error
+        except READERS_ERRORS as error:
+            raise no_archive(self._path, error) from error
         # Where a name is there twice, the first member in the file counts.
         members = sorted(archive.infolist(), key=lambda member: member.header_offset, reverse=True)
         return archive, {pathlib.PurePosixPath(member.filename).name: member for member in members if _is_file(member)}
 
     def _read(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-        place = f"{self._path}, member {_printable(member.filename)}"
-        _require_small(place, member.file_size)
+        place = f"{self._path}, member {printable(member.filename)}"
+        require_small(place, member.file_size)
         if member.flag_bits & _ENCRYPTED:
             raise ReleaseError(f"{place} is encrypted; expected a zip without a password. Unpack it into a folder.")
         if member.compress_type not in _ZIP_METHODS:
@@ -179,10 +172,10 @@ class Zip:
         try:
             with archive.open(member) as file:
                 # What a member claims to have need not be what is in it.
-                content = file.read(_MAX_MEMBER + 1)
-        except _UNREADABLE as error:
-            raise _unreadable(place, error) from error
-        _require_small(place, len(content))
+                content = file.read(MAX_SIZE + 1)
+        except READERS_ERRORS as error:
+            raise unreadable(place, error) from error
+        require_small(place, len(content))
         return content
 
 
@@ -231,7 +224,7 @@ class TarGz:
         left = set(wanted)
         try:
             with (
-                _open(self._path) as file,
+                open_file(self._path) as file,
                 igzip.open(_Hashing(file, digest)) as unzipped,
                 tarfile.open(fileobj=_Endless(unzipped), mode="r|", tarinfo=_Header) as archive,
             ):
@@ -239,17 +232,17 @@ class TarGz:
                     # Only a name's last part counts, and nothing is written: '..' or '/etc' in it do no harm.
                     name = pathlib.PurePosixPath(member.name).name
                     if member.isfile() and name in left:
-                        _require_small(f"{self._path}, member {_printable(member.name)}", member.size)
+                        require_small(f"{self._path}, member {printable(member.name)}", member.size)
                         content = archive.extractfile(member).read()
                         left.remove(name)
                         yield StoredImage(name, self.place, functools.partial(bytes, content))
                 # The tar ends before the file does; gzip compares its CRC only at the end of the file.
-                while unzipped.read(_CHUNK):
+                while unzipped.read(CHUNK):
                     pass
         except ReleaseError:
             raise
-        except _UNREADABLE as error:
-            raise _no_archive(self._path, error) from error
+        except READERS_ERRORS as error:
+            raise no_archive(self._path, error) from error
         self.sha256 = digest.hexdigest()
         if self._refuse_others and self.sha256 != self.expected_sha256:
             raise ReleaseError(
@@ -325,82 +318,7 @@ class _Hashing(io.RawIOBase):
         return len(content)
 
 
-def read_file(path: epath.Path) -> bytes:
-    """Returns the bytes of a file that is an image or a table of the release.
-
-    Raises:
-      ReleaseError: It cannot be read, or is far too large.
-    """
-    pieces, size = [], 0
-    try:
-        with _open(path) as file:
-            while size <= _MAX_MEMBER and (piece := file.read(_CHUNK)):
-                pieces.append(piece)
-                size += len(piece)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if size > _MAX_MEMBER:
-        size = path.stat().length
-    _require_small(str(path), size)
-    return b"".join(pieces)
-
-
-def is_remote(path: epath.Path) -> bool:
-    """Returns whether a path is of a file system that the operating system does not know, such as a bucket."""
-    return "://" in str(path)
-
-
-def require_plain_file(path: epath.Path) -> None:
-    """Refuses what is no plain file: a pipe would wait for its writer for ever, and a device may have no end.
-
-    Raises:
-      ReleaseError: It is there, but is a folder, a pipe or a device.
-    """
-    # What epath calls a file is all that is there and no folder.
-    if not is_remote(path) and not pathlib.Path(path).is_file() and path.exists():
-        raise ReleaseError(
-            f"{path} is a folder, a pipe or a device. Expected a plain file: move it away and get the file again."
-        )
-
-
-def _open(path: epath.Path) -> IO[bytes]:
-    require_plain_file(path)
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
 def _is_file(member: zipfile.ZipInfo) -> bool:
     """Returns whether a zip's member is a plain file: the bytes of a link are another file's name, and no image."""
     kind = stat.S_IFMT(member.external_attr >> 16)  # Zero where the zip was not packed on Unix.
     return not member.is_dir() and kind in (0, stat.S_IFREG)
-
-
-def _printable(name: str) -> str:
-    """Returns a member's name as a terminal can take it; whoever packed the archive may have written anything."""
-    return name if name.isprintable() and len(name) < 300 else f"…{name[-100:]!a}"
-
-
-def _require_small(place: str, size: int) -> None:
-    if size > _MAX_MEMBER:
-        raise ReleaseError(
-            f"{place} has {size:,} bytes, or claims to; an image or table of the release has less than"
-            f" {_MAX_MEMBER:,}. It is not what it seems to be: delete it and get it again."
-        )
-
-
-def _no_archive(path: epath.Path, error: Exception) -> ReleaseError:
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        if file.read(1) == b"<":
-            return ReleaseError(f"{path} is a web page, not an archive. {OPEN_THE_PAGE}")
-    return _unreadable(path, error)
-
-
-def _unreadable(place: object, error: Exception) -> ReleaseError:
-    if isinstance(error, OSError) and error.errno:  # Of the system; those of the readers of archives have no number.
-        return ReleaseError(
-            f"{place} cannot be read ({error.strerror}). Expected a file that is there during the whole build, and that"
-            " you may read."
-        )
-    return ReleaseError(f"{place} is cut or corrupt ({error or type(error).__name__}). Delete it and get it again.")

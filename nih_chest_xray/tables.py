@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nih_chest_xray.sources import IMAGE_NAME, OPEN_THE_PAGE
+from nih_chest_xray.files import OPEN_THE_PAGE
+from nih_chest_xray.sources import IMAGE_NAME
 
 _ADVICE = "Correct that, or download the file again."
 

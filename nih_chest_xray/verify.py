@@ -17,9 +17,9 @@ from etils import epath
 
 from nih_chest_xray import checks, source_checks
 from nih_chest_xray.checks import FAILED, OK, SKIPPED, Check
+from nih_chest_xray.files import ReleaseError
 from nih_chest_xray.records import Records, one_line, read_records
 from nih_chest_xray.release import Release
-from nih_chest_xray.sources import ReleaseError
 
 _NAMES = ("files", "records", "counts", "names", "patients", "augmentation", "splits", "tables", "labels", "pixels")
 _SHOWN = 5

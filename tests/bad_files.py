@@ -22,6 +22,7 @@ from nih_chest_xray import boxes, labels
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.downloads import complete_images, complete_tables
 from nih_chest_xray.examples import make_examples
+from nih_chest_xray.files import ReleaseError
 from nih_chest_xray.manifest import RowsOfSource, make_manifest
 from nih_chest_xray.plan import make_plan
 from nih_chest_xray.png import ImageError
@@ -34,7 +35,6 @@ from nih_chest_xray.release import (
     find_release,
     known_files,
 )
-from nih_chest_xray.sources import ReleaseError
 from nih_chest_xray.tables import TableError
 
 LABELS = LABEL_FILES[0]

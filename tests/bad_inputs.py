@@ -72,9 +72,9 @@ from bad_files import (
 )
 
 from nih_chest_xray.cohort import CohortError
+from nih_chest_xray.files import ReleaseError
 from nih_chest_xray.labels import OFFICIAL_HEADER
 from nih_chest_xray.release import BOX_FILE, EXPERT_FILES, OFFICIAL_LISTS
-from nih_chest_xray.sources import ReleaseError
 from nih_chest_xray.tables import TableError
 
 _CUT = r"the PNG of [0-9]+ bytes is cut or corrupt \({}\); get this image again"

@@ -184,6 +184,24 @@ def test_gallery_shows_the_examples_and_their_boxes(name, pages, stored, catalog
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+def test_captions_name_what_a_box_is_around(name, pages, stored):
+    """Else a box in an image with a nodule would be taken for the nodule's."""
+    images, captions = pages[name].all("img"), pages[name].all("figcaption")
+    told = 0
+    for image, caption in zip(images, captions, strict=False):  # Behind them come those of the charts.
+        image_name = image["attrs"]["src"].removeprefix("images/").replace(".jpg", ".png")
+        codes = stored[name][image_name]["bboxes"]["finding"]
+        around = re.search(r"(Box|\d+ boxes) around (.*)", caption["text"])
+        if "_aug" in image_name or not len(codes):
+            assert not around
+        else:
+            assert around[1] == ("Box" if len(codes) == 1 else f"{len(codes)} boxes")
+            assert set(around[2].split(", ")) == {FINDINGS[int(code)].replace("_", " ") for code in codes}
+            told += 1
+    assert told > 0
+
+
+@pytest.mark.parametrize("name", CONFIGS)
 def test_gallery_has_every_class_and_pairs_of_an_image_and_its_copy(name, pages, stored, catalog_data):
     names = [e["attrs"]["src"].removeprefix("images/").replace(".jpg", ".png") for e in pages[name].all("img")]
     pairs = [(source_of(n), n) for n in names if "_aug" in n]

@@ -9,9 +9,10 @@ from etils import epath
 
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.downloads import complete_images, complete_tables
+from nih_chest_xray.files import ReleaseError
 from nih_chest_xray.phantom import tar_gz
 from nih_chest_xray.release import ARCHIVES, KnownFile, Release, Table
-from nih_chest_xray.sources import Folder, ReleaseError
+from nih_chest_xray.sources import Folder
 
 PAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 V2020 = "Data_Entry_2017_v2020.csv"

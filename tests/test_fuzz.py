@@ -25,11 +25,12 @@ from hypothesis import HealthCheck, configuration, example, given, settings
 from hypothesis import strategies as st
 
 from nih_chest_xray.boxes import read_boxes
+from nih_chest_xray.files import ReleaseError
 from nih_chest_xray.image import decode
 from nih_chest_xray.labels import FINDINGS, read_labels
 from nih_chest_xray.png import ImageError
 from nih_chest_xray.release import BOX_FILE, LABEL_FILES, read_official_lists
-from nih_chest_xray.sources import ReleaseError, TarGz, Zip
+from nih_chest_xray.sources import TarGz, Zip
 from nih_chest_xray.tables import TableError
 
 FILE = "some/folder/labels.csv"

@@ -20,8 +20,8 @@ from tensorflow_datasets.core.download import checksums
 
 from nih_chest_xray import Builder, NihChestXrayConfig, verify
 from nih_chest_xray.downloads import download
+from nih_chest_xray.files import ReleaseError
 from nih_chest_xray.interruption import BuildInProgressError, only_build, only_download, told
-from nih_chest_xray.sources import ReleaseError
 
 SCRIPT = Path(__file__).with_name("interrupted_builds.py")
 
@@ -275,7 +275,7 @@ def test_download_that_is_another_file_is_refused_with_its_first_line_and_not_ke
 HOLDER = """
 import sys, time
 from etils import epath
-from nih_chest_xray.sources import ReleaseError
+from nih_chest_xray.files import ReleaseError
 from nih_chest_xray.interruption import only_download
 
 with only_download(epath.Path(sys.argv[1]), []):
@@ -308,6 +308,12 @@ def test_remote_folder_is_built_and_downloaded_to_without_a_lock(monkeypatch):
     with only_build(bucket / "1.0.0"), only_download(bucket, ["https://example.org/a"]):
         entered.append(bucket)
     assert entered
+
+
+def test_file_in_the_place_of_a_folder_is_told_with_what_to_do(tmp_path):
+    (tmp_path / "nih_chest_xray").write_text("no folder")
+    with pytest.raises(OSError, match=r"(Not a directory|File exists)\. The build of .*two/1\.0\.0 .*Move away"):
+        builder_of(tmp_path).download_and_prepare()
 
 
 def test_error_of_the_package_itself_or_of_a_program_is_left_as_it_is(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from etils import epath
 
+from nih_chest_xray.files import ReleaseError
 from nih_chest_xray.phantom import tar_gz
 from nih_chest_xray.release import (
     ARCHIVES,
@@ -19,7 +20,6 @@ from nih_chest_xray.release import (
     find_release,
     read_official_lists,
 )
-from nih_chest_xray.sources import ReleaseError
 
 NAMES = tuple(f"{patient:08d}_{follow_up:03d}.png" for patient in (1, 2, 1400, 3900) for follow_up in (0, 1))
 IMAGES = {name: random.Random(name).randbytes(700) for name in NAMES}

@@ -12,7 +12,8 @@ import zipfile
 import pytest
 from etils import epath
 
-from nih_chest_xray.sources import Folder, ReleaseError, TarGz, Zip
+from nih_chest_xray.files import ReleaseError
+from nih_chest_xray.sources import Folder, TarGz, Zip
 
 # Drawn in no order of names: what a zip or a tar.gz gives is the order in which it was packed.
 NAMES = ("00000013_005.png", "00000001_001.png", "00030805_000.png", "00000001_000.png", "00000002_000.png")

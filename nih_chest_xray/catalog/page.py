@@ -112,7 +112,7 @@ def _facts(built: Built, files: list[DataFile]) -> list[tuple[str, str]]:
         ("Images", f"{width} × {height}, grey, {built.config['image_format'].upper()}"),
         ("Size", f"{_size(sum(file.size for file in files))} in {len(files)} files"),
         ("Format", built.file_format),
-        ("Version", f"{built.version}, {built.built_on:%-d %B %Y}"),
+        ("Version", f"{built.version}, {built.built_on:%-d %b %Y}"),
     ]
 
 
