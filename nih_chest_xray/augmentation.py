@@ -93,8 +93,8 @@ def get_augmentation(name: str) -> Augmentation:
     if name not in _REGISTRY:
         raise ValueError(
             f"augmentation {name!r} is not registered; there are {', '.join(_REGISTRY)}. Your own is added with"
-            " nih_chest_xray.register_augmentation before the config is made (with `tfds build`, name its module in"
-            " --imports)."
+            " nih_chest_xray.register_augmentation before the config is made (on the command line, name its module"
+            " in --imports)."
         )
     return _REGISTRY[name]
 

@@ -17,7 +17,7 @@ from etils import epath
 from nih_chest_xray.augmentation import NO_AUGMENTATION
 from nih_chest_xray.cohort import POSITIVE, SUBSETS
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
-from nih_chest_xray.features import make_features
+from nih_chest_xray.features import label_files, make_features
 from nih_chest_xray.manifest import make_manifest, source_of, split_digests, summarise
 from nih_chest_xray.records import Records, one_line, shards
 from nih_chest_xray.release import OFFICIAL_LISTS
@@ -143,6 +143,7 @@ def check_files(dataset: Dataset) -> Check:
     missing = sorted({path.name for _, path in named} - there)
     problems = [f"{name}: is named by dataset_info.json, but not there" for name in missing]
     problems += [f"{name}: is there, but not named by dataset_info.json" for name in sorted(there - expected)]
+    problems += [f"{name}: is not there" for name in label_files(info.features) if not (dataset.folder / name).exists()]
     total = 0
     for subset, split in info.splits.items():
         size = sum(path.stat().length for name, path in named if name == subset and path.name in there)

@@ -56,14 +56,16 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
     phantom_patients: int = 0
 
     def __new__(cls, *_args: object, **given: object) -> NihChestXrayConfig:
-        """Refuses a field that there is not by naming those that there are, which Python's own error does not.
+        """Refuses a field that there is not, and a config without a name, in plainer words than Python's own.
 
         Raises:
-          TypeError: A name is none of a field.
+          TypeError: A name is none of a field, or there is no name.
         """
         fields = [field.name for field in dataclasses.fields(cls)]
         if unknown := [name for name in given if name not in fields]:
             raise TypeError(f"a config has no field {unknown[0]!r}; its fields are {', '.join(fields)}")
+        if given and "name" not in given:
+            raise TypeError('a config of your own needs a name: "name": "…"')
         return super().__new__(cls)
 
     def __post_init__(self) -> None:

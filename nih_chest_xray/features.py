@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -76,3 +76,14 @@ def _classes(names: Iterable[str], doc: str) -> tfds.features.ClassLabel:
 
 def _number(doc: str) -> tfds.features.Scalar:
     return tfds.features.Scalar(dtype=np.int32, doc=doc)
+
+
+def label_files(feature: tfds.features.FeatureConnector, name: str = "") -> Iterator[str]:
+    """Yields the files in which TFDS keeps the names of classes; where one is missing, it takes numbers for names."""
+    if isinstance(feature, tfds.features.FeaturesDict):
+        for key, inner in feature.items():
+            yield from label_files(inner, f"{name}-{key}".lstrip("-"))
+    elif isinstance(feature, tfds.features.Sequence):
+        yield from label_files(feature.feature, name)
+    elif isinstance(feature, tfds.features.ClassLabel):
+        yield f"{name}.labels.txt"

@@ -264,9 +264,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _tell_what_is_missing(self, present: pd.DataFrame) -> None:
         needed = len(self._plan.cohort)
         if missing := needed - present["source_name"].nunique():
-            counts = manifest.summarise(present, self.builder_config)["counts"]
+            summary = manifest.summarise(present, self.builder_config)
+            absent = [subset for subset in SUBSETS if not summary["examples"][subset]]
+            without = f" The dataset will have no subset {' and no '.join(absent)}." if absent else ""
             warnings.warn(
                 f"{missing:,} of the {needed:,} images of config {self.builder_config.name!r} are not in"
-                f" {self._release.place}. Without them there are: {json.dumps(counts)}.",
+                f" {self._release.place}. Without them there are: {json.dumps(summary['counts'])}.{without}",
                 stacklevel=2,
             )

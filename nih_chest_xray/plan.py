@@ -57,7 +57,8 @@ def make_plan(found: Release, config: NihChestXrayConfig, known: Mapping[str, Kn
     def read(name: str) -> tuple[bytes, str]:
         content = found.tables[name].read()
         digest = hashlib.sha256(content).hexdigest()
-        digests[name] = {"sha256": digest, "official": name in known and digest == known[name].sha256}
+        official = known.get(LABEL_FILES[0] if name in LABEL_FILES else name)  # Whatever name the label file bears.
+        digests[name] = {"sha256": digest, "official": official is not None and digest == official.sha256}
         return content, found.tables[name].place
 
     labels = read_labels(*read(found.label_file))

@@ -58,18 +58,17 @@ def open_release(dataset: Dataset, folder: epath.Path | None) -> release.Release
 
 
 def check_tables(dataset: Dataset, found: release.Release) -> Check:
-    """The release's tables are, byte for byte, those that the dataset was built from."""
+    """The release's tables are, byte for byte, those that the dataset was built from; the label file by any name."""
     built_from = dataset.metadata["tables"]
     problems = []
-    for name, table in built_from.items():
+    for built_name, table in built_from.items():
+        name = (found.label_file or built_name) if built_name == dataset.metadata["label_file"] else built_name
         if name not in found.tables:
             problems.append(f"{name}: is not in {found.place}; put it there if the build downloaded it")
             continue
         digest = hashlib.sha256(found.tables[name].read()).hexdigest()
         if digest != table["sha256"]:
             problems.append(f"{found.tables[name].place}: has SHA-256 {digest}; the dataset's had {table['sha256']}")
-    if found.label_file != dataset.metadata["label_file"]:
-        problems.append(f"the label file is {found.label_file}; the dataset's was {dataset.metadata['label_file']}")
     if release.BOX_FILE in found.tables and release.BOX_FILE not in built_from:
         problems.append(f"{release.BOX_FILE}: is in {found.place}; the dataset was built without it")
     drawn = ", which the package draws anew, whatever --release says" if dataset.config.phantom_patients else ""

@@ -71,6 +71,8 @@ def test_a_bad_value_is_refused_by_name_with_what_was_expected(fields, message):
 def test_a_field_that_there_is_not_is_refused_with_those_that_there_are():
     with pytest.raises(TypeError, match="no field 'augmented_copie'; its fields are name, .*augmented_copies, .*seed"):
         NihChestXrayConfig(name="bad", augmented_copie=1)
+    with pytest.raises(TypeError, match='needs a name: "name"'):
+        NihChestXrayConfig(seed=3)
     config = NihChestXrayConfig(name="good", seed=3)
     assert pickle.loads(pickle.dumps(config)).choices == copy.copy(config).choices == config.choices
 

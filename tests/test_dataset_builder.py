@@ -4,6 +4,7 @@ import collections
 import contextlib
 import csv
 import json
+import shutil
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from etils import epath
 from tensorflow_datasets.core.download import downloader
 
 import nih_chest_xray
+from nih_chest_xray.catalog.site import write_site
 from nih_chest_xray.cohort import SUBSETS, CohortError, make_cohort
 from nih_chest_xray.config import NAMED_CONFIGS
 from nih_chest_xray.downloads import download
@@ -257,6 +259,20 @@ def test_a_build_from_a_part_says_what_is_missing_and_what_there_is(part_dir, tm
         builder = build(make_config(image_size=16, allow_missing_images=True), part_dir, tmp_path)
     counts = json.dumps(builder.info.metadata["counts"])
     assert any(counts in str(warning.message) for warning in warned)
+
+
+def test_a_subset_of_which_no_image_is_there_is_left_out_and_this_is_said(phantom_dir, tmp_path, make_config):
+    config = make_config(image_size=16, allow_missing_images=True)
+    whole = metadata(build(config, phantom_dir, tmp_path / "whole"))
+    part = shutil.copytree(phantom_dir, tmp_path / "part")
+    for name, _, subset in whole:
+        if subset == "validation":
+            (part / "images" / name).unlink()
+    with pytest.warns(UserWarning, match=r"The dataset will have no subset validation\."):
+        builder = build(config, part, tmp_path / "data")
+    assert sorted(builder.info.splits) == ["test", "train"]
+    write_site(builder.data_path, tmp_path / "site")
+    assert "when it was built. It has no subset validation." in (tmp_path / "site" / "index.html").read_text()
 
 
 def test_a_label_file_that_is_not_the_nihs_is_said_to_decide_all(phantom_dir, phantom_labels, tmp_path, make_config):

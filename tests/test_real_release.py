@@ -10,11 +10,15 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from etils import epath
 
 import nih_chest_xray
 from nih_chest_xray.cohort import SUBSETS
+from nih_chest_xray.config import NAMED_CONFIGS
 from nih_chest_xray.labels import FINDINGS
 from nih_chest_xray.phantom import tar_gz
+from nih_chest_xray.plan import make_plan
+from nih_chest_xray.release import LABEL_FILES, find_release, known_files
 
 pytestmark = pytest.mark.real
 
@@ -48,6 +52,17 @@ def test_tables_are_the_official_ones(real_dir):
         if not info.filename.endswith(".gz"):
             content = (real_dir / info.filename).read_bytes()
             assert (len(content), hashlib.sha256(content).hexdigest()) == (info.size, info.checksum)
+
+
+def test_the_official_label_file_is_known_by_its_bytes_whatever_it_is_called(real_dir, tmp_path):
+    """Who has Kaggle's folders may have put the NIH's newer table there under the older one's name."""
+    (tmp_path / "Data_Entry_2017.csv").symlink_to(real_dir / LABEL_FILES[0])
+    found = find_release(epath.Path(tmp_path), known_files(), allow_repacked=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plan = make_plan(found, NAMED_CONFIGS[0], known_files())
+    assert plan.origin["label_file"] == "Data_Entry_2017.csv"
+    assert plan.origin["tables"]["Data_Entry_2017.csv"]["official"]
 
 
 def test_examples_are_what_metadata_csv_and_the_label_file_say(built, real_labels):

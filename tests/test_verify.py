@@ -472,6 +472,13 @@ def test_labels_in_another_order_than_the_configs_are_named(folder):
     assert "label is ClassLabel () int64 ['Nodule', 'No Finding'], by the config" in done["files"].offenders[0]
 
 
+@pytest.mark.parametrize("name", ["label", "bboxes-finding"])
+def test_a_missing_file_of_class_names_is_named(folder, name):
+    (folder / f"{name}.labels.txt").unlink()
+    done, _ = outcome(folder)
+    assert done["files"].offenders[0] == f"{name}.labels.txt: is not there"
+
+
 @pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
 def test_a_dataset_that_tfds_cannot_open_fails(folder, name):
     (folder / name).write_text("{")
@@ -504,6 +511,14 @@ def test_another_release_is_told_by_its_tables(built, phantom, tmp_path):
         "BBox_List_2017.csv",
     ]
     assert done["labels"].status == done["pixels"].status == "skipped"
+
+
+def test_the_label_file_is_known_by_its_bytes_whatever_it_is_called(built, phantom_dir, tmp_path):
+    release = shutil.copytree(phantom_dir, tmp_path / "release")
+    (release / "Data_Entry_2017_v2020.csv").rename(release / "Data_Entry_2017.csv")
+    done, failed = outcome(built, release)
+    assert failed == set()
+    assert {done[name].status for name in ("tables", "labels", "pixels")} == {"ok"}
 
 
 def test_a_table_that_the_release_lacks_is_named(built, phantom, tmp_path):

@@ -15,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from nih_chest_xray.cohort import SUBSETS
+
 _SVG = "http://www.w3.org/2000/svg"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 _WIDTH = 3.9
@@ -142,7 +144,9 @@ def co_occurrence_grid(counts: pd.DataFrame, note: str) -> Chart:
     for place in np.arange(0.5, len(values)):
         axes.plot([-0.5, min(place, len(values) - 1.5)], [place, place], color=_LINE, linewidth=0.5)
         axes.plot([place - 1, place - 1], [max(0.5, place - 0.5), len(values) - 0.5], color=_LINE, linewidth=0.5)
-    figure.text(0.98, 0.97, f"strongest colour: {most:,} images", ha="right", va="top", fontsize=8)
+    figure.text(
+        0.98, 0.97, f"strongest colour: {most:,} image{'s' if most > 1 else ''}", ha="right", va="top", fontsize=8
+    )
     table = count_table("Images that have both findings; on the diagonal, that have the one", "Finding", counts)
     return _chart("pairs", "Findings that come together", note, figure, table)
 
@@ -172,13 +176,14 @@ def _grouped_bars(axes: Axes, values: pd.DataFrame, form: str) -> None:
     height = 0.84 / columns
     for number, (name, column) in enumerate(values.items()):
         places = np.arange(groups) - 0.42 + height * (number + 0.5)
-        bars = axes.barh(places, column, height * 0.9, color=_SERIES[number], label=name)
+        colour = _SERIES[SUBSETS.index(name) if name in SUBSETS else number]  # The same where one is missing.
+        bars = axes.barh(places, column, height * 0.9, color=colour, label=name)
         axes.bar_label(bars, [form.format(value) for value in column], padding=3, fontsize=8)
     axes.set_yticks(range(groups), list(values.index))
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(groups - 0.5, -0.5)
     axes.margins(x=0.16)
-    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     if columns > 1:
         axes.figure.legend(loc="outside upper right", ncols=columns, frameon=False)

@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from nih_chest_xray.cohort import CLASSES, SUBSETS
+from nih_chest_xray.features import label_files
 from nih_chest_xray.labels import NO_FINDING
 
 DATASET = "nih_chest_xray"
@@ -90,6 +91,11 @@ class Built:
         return [subset for subset in SUBSETS if subset in self.builder.info.splits]
 
     @property
+    def absent(self) -> list[str]:
+        """Subsets that have no examples, as can be where images were missing; TFDS does not know of them."""
+        return [subset for subset in SUBSETS if subset not in self.builder.info.splits]
+
+    @property
     def classes(self) -> list[str]:
         """The classes that `metadata.json` counts: those of the task, and for several findings No Finding."""
         return list(dict.fromkeys((*CLASSES[self.config["task"]], *self.metadata["counts"][self.subsets[0]])))
@@ -154,18 +160,27 @@ def _read_json(path: epath.Path) -> dict[str, Any]:
         raise damaged(path.parent, f"{path.name} is no JSON ({error})") from error
 
 
+def _require_all(folder: epath.Path, missing: list[str]) -> None:
+    if missing:
+        raise CatalogError(
+            f"{folder} has no {' and no '.join(missing)}; if it is a copy, copy it again, else build it anew with"
+            " `tfds build --overwrite`"
+        )
+
+
 def _read(root: epath.Path, versions: dict[tfds.core.Version, epath.Path]) -> Built:
     newest, *_ = ordered = sorted(versions, reverse=True)
     path = versions[newest]
     missing = [name for name in ("features.json", "metadata.json", "metadata.csv") if not (path / name).exists()]
-    if missing:
-        raise CatalogError(f"{path} has no {' and no '.join(missing)}; build it anew with `tfds build --overwrite`")
+    _require_all(path, missing)
     _read_json(path / "features.json")  # TFDS reads it too, but does not say which file it could not read.
     metadata = _read_json(path / "metadata.json")
+    builder = tfds.builder_from_directory(path)
+    _require_all(path, [name for name in label_files(builder.info.features) if not (path / name).exists()])
     return Built(
         path=path,
         place=str(path.relative_to(root)),
-        builder=tfds.builder_from_directory(path),
+        builder=builder,
         metadata=metadata,
         versions=tuple(map(str, ordered)),
     )

@@ -166,6 +166,7 @@ def stack(examples):
     return images, torch.stack([torch.tensor(example["label"]) for example in examples])
 
 
+# With num_workers=… say multiprocessing_context="forkserver" too: what has been read from cannot be forked.
 for images, labels in torch.utils.data.DataLoader(source, batch_size=32, shuffle=True, collate_fn=stack):
     ...
 """,

@@ -33,7 +33,7 @@ from nih_chest_xray.catalog.statistics import read_examples
 INDEX = "catalog.json"
 _LOCK = ".lock"
 _GENERATOR = "nih-chest-xray catalog"
-_URL = re.compile(r"(https?|gs|s3|az|hdfs)://[^\s/?#\"'<>]+(/[^\s?#\"'<>]*)?")
+_URL = re.compile(r"(https?|gs)://[^\s/?#\"'<>]+(/[^\s?#\"'<>]*)?")
 
 
 def write_site(data_dir: os.PathLike, site: os.PathLike, url: str | None = None) -> Path:
@@ -116,7 +116,7 @@ def _refuse_other_folders(site: Path, datasets: list[Built]) -> None:
     if site.is_dir() and (not any(site.iterdir()) or _is_ours(site)):
         return
     if site.exists() or site.is_symlink():
-        raise CatalogError(f"{site} is there and is no site of this command; remove it, or name another --out")
+        raise CatalogError(f"{site} is there and is no site of this command; name another --out")
 
 
 def _is_ours(site: Path) -> bool:

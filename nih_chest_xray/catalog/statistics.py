@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,7 +37,9 @@ def read_examples(built: Built) -> pd.DataFrame:
     try:
         examples = _read_records(built)
     except Exception as error:  # TensorFlow's errors, Arrow's, array_record's: what damaged files set off in them.
-        raise damaged(built.path, first_line(error)) from error
+        # TensorFlow puts the names of its operations around what it says.
+        problem = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*", "", first_line(error))
+        raise damaged(built.path, f"its records ({problem})") from error
     columns = ["image_name", "label", "subset"]
     if not _sorted(examples[columns]).equals(_sorted(built.table[columns])):
         raise damaged(

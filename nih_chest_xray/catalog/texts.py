@@ -23,7 +23,10 @@ def notice(built: Built) -> str | None:
             " for people."
         )
     if missing := built.metadata["missing_images"]:
-        return f"A part: {missing:,} of the images that this config would hold were not there when it was built."
+        without = f" It has no subset {' and no '.join(built.absent)}." if built.absent else ""
+        return (
+            f"A part: {missing:,} of the images that this config would hold were not there when it was built.{without}"
+        )
     return None
 
 
