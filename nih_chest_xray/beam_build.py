@@ -22,6 +22,7 @@ from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.examples import make_examples
 from nih_chest_xray.manifest import RowsOfSource
 from nih_chest_xray.release import Release
+from nih_chest_xray.removal import BEAM_TASKS, remove
 
 _IMAGES_PER_TASK = 500
 _ARCHIVES = "archives"
@@ -71,7 +72,7 @@ class BeamBuild:
 
     def close(self) -> None:
         """Removes what was written for the workers."""
-        self._folder.rmtree()
+        remove(self._folder, BEAM_TASKS, within=self._folder.parent)
 
     def made(self, pipeline: beam.Pipeline, subset: str) -> beam.PCollection:
         """Returns the examples of a subset, as `Made`. The subsets share what gives the examples of all."""

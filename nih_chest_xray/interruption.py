@@ -1,8 +1,7 @@
-"""Interruption: one build of a dataset at a time, nothing left of those that died, and what stopped one is told.
+"""Interruption: one build of a dataset at a time, and what dead builds left is removed by the next one.
 
 TFDS makes a dataset in a folder `incomplete.…` beside its final place, which it renames when all is done, and removes
-if an error ends the build. It downloads into folders `….tmp.…`. What a killed process leaves of both is removed here,
-by the next one.
+if an error ends the build. It downloads into folders `….tmp.…`. What a killed process leaves of both is removed here.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import random
+import string
 import warnings
 from collections.abc import Iterable, Iterator
 
@@ -18,28 +19,10 @@ from etils import epath
 from tensorflow_datasets.core.download import resource
 
 from nih_chest_xray.files import is_remote
+from nih_chest_xray.removal import REPLACED, UNFINISHED, Kind, RemovalRefusedError, remove
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
-_ROOM = "Free some room there, or name another place with --data_dir"
-_HANDLES = "Allow more open files (ulimit -n)"
-_RIGHTS = "Name a place with --data_dir in which you may write"
-_FOLDER = "Move away the file that is in the place of a folder, or name another place with --data_dir"
-_DISK = "See whether the disk is still there and sound"
-_ADVICE = {
-    errno.ENOSPC: _ROOM,
-    errno.EDQUOT: _ROOM,
-    errno.EFBIG: "Name a place with --data_dir whose file system takes larger files, or allow them (ulimit -f)",
-    errno.EMFILE: _HANDLES,
-    errno.ENFILE: _HANDLES,
-    errno.EACCES: _RIGHTS,
-    errno.EPERM: _RIGHTS,
-    errno.EROFS: _RIGHTS,
-    errno.ENOTDIR: _FOLDER,
-    errno.EEXIST: _FOLDER,
-    errno.EIO: _DISK,
-    errno.ESTALE: _DISK,
-}
-"""What to do, by the system's number of an error."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class BuildInProgressError(RuntimeError):
@@ -65,8 +48,32 @@ def only_build(dataset: epath.Path) -> Iterator[None]:
         ) from None
     with lock as held:
         if held.is_locked:
-            _remove(dataset.parent.glob(f"incomplete.*_{dataset.name}"))
+            _remove_all(dataset, UNFINISHED)
         yield
+
+
+@contextlib.contextmanager
+def old_kept(dataset: epath.Path) -> Iterator[None]:
+    """Moves a dataset that is to be replaced aside, and removes it when the new one has its name.
+
+    If the build fails, the old dataset gets its name back; if it is killed, the old one stays aside until a later build
+    succeeds. In a bucket, which cannot rename a folder, nothing is done, and TFDS deletes the old one first.
+
+    Args:
+      dataset: Where it is, if it exists, and where the new one will be.
+    """
+    aside = None
+    if dataset.exists() and not is_remote(dataset):
+        unique = "".join(random.choices(string.ascii_uppercase + string.digits, k=6))
+        aside = dataset.rename(dataset.with_name(f"replaced.{unique}_{dataset.name}"))
+    try:
+        yield
+    except BaseException:
+        if aside is not None and not dataset.exists():
+            aside.rename(dataset)
+        raise
+    if not is_remote(dataset):
+        _remove_all(dataset, REPLACED)
 
 
 @contextlib.contextmanager
@@ -91,25 +98,25 @@ def only_download(folder: epath.Path, urls: Iterable[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def told(dataset: epath.Path) -> Iterator[None]:
-    """Turns what the system refuses, in whichever library it comes up, into an error that says what to do.
+def full_disk_explained(dataset: epath.Path) -> Iterator[None]:
+    """Says what to do about a full disk, in whichever library it comes up. All other errors pass as they are.
 
     Args:
       dataset: Where it would be.
 
     Raises:
-      OSError: With the system's number of the error.
+      OSError: The disk, or the user's share of it, is full.
     """
     try:
         yield
     except Exception as error:
-        code = _system_error(error)
+        code = next((code for code in _FULL if _is_system_error(error, code)), None)
         if code is None:
             raise
         raise OSError(
             code,
-            f"{os.strerror(code)}. The build of {dataset} was stopped; what it may have left is removed by the next"
-            f" one. {_ADVICE[code]}, and build again. It was: {first_line(error)}",
+            f"{os.strerror(code)}. The build of {dataset} was stopped. Free some room, or name another place with"
+            f" --data_dir, and build again. The error was: {first_line(error)}",
         ) from error
 
 
@@ -167,6 +174,16 @@ def _lock(path: epath.Path, wait: bool = False) -> contextlib.AbstractContextMan
         return _NoLock()
 
 
+def _remove_all(dataset: epath.Path, kind: Kind) -> None:
+    """Removes what is of a kind beside a dataset, and was made for this version of it."""
+    for path in sorted(dataset.parent.iterdir()):
+        if kind.name.fullmatch(path.name) and path.name.endswith(f"_{dataset.name}"):
+            try:
+                remove(path, kind, within=dataset.parent)
+            except (OSError, RemovalRefusedError) as error:
+                warnings.warn(f"{kind.noun.capitalize()} was not removed: {error}", stacklevel=4)
+
+
 def _remove(folders: Iterable[epath.Path]) -> None:
     for folder in folders:
         try:
@@ -178,9 +195,9 @@ def _remove(folders: Iterable[epath.Path]) -> None:
             )
 
 
-def _system_error(error: Exception) -> int | None:
-    """Returns the system's number of an error; TensorFlow and others hand on its text alone."""
+def _is_system_error(error: Exception, code: int) -> bool:
+    """Returns whether an error is the system's of this number; TensorFlow and others hand on its text alone."""
     if isinstance(error, ValueError):  # The package's own, which say what to do.
-        return None
+        return False
     number = getattr(error, "errno", None)
-    return number if number in _ADVICE else next((code for code in _ADVICE if os.strerror(code) in str(error)), None)
+    return number == code if number else os.strerror(code) in str(error)

@@ -15,16 +15,17 @@ import pandas as pd
 import tensorflow_datasets as tfds
 from etils import epath
 
-from nih_chest_xray import downloads, manifest, release
+from nih_chest_xray import downloads, manifest, release, removal
 from nih_chest_xray.cohort import SUBSETS
+from nih_chest_xray.completeness import SHARD_SIZES, missing_parts, shard_sizes
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
 from nih_chest_xray.features import make_features
-from nih_chest_xray.files import ReleaseError
-from nih_chest_xray.interruption import flush, only_build, told
+from nih_chest_xray.files import ReleaseError, is_remote
+from nih_chest_xray.interruption import flush, full_disk_explained, old_kept, only_build
 from nih_chest_xray.local_build import LocalBuild
 from nih_chest_xray.plan import make_plan
 from nih_chest_xray.progress import progress
-from nih_chest_xray.writer import DeterministicWriter, bounded_memory
+from nih_chest_xray.writer import DeterministicWriter
 
 _LICENCE = (
     "The usage of the data set is unrestricted. But you should provide the link to our original download site,"
@@ -77,32 +78,70 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         """Builds the dataset; see TFDS's documentation of this method.
 
         Raises:
-          ValueError: A dataset of this name is there, but was built with other choices, or its folder holds none. TFDS
-            alone would return it.
+          ValueError: A dataset of this name exists, but was built with other choices or as a trial, or what exists is
+            not whole and not the package's alone. TFDS by itself would return it.
           BuildInProgressError: Somebody else builds the same dataset in the same place.
-          OSError: The disk is full, the place may not be written to, or another refusal of the system.
+          OSError: The disk is full, or the system refuses something else.
         """
-        mode = (download_config or tfds.download.DownloadConfig()).download_mode
-        if self.data_path.exists() and mode == tfds.download.GenerateMode.REUSE_DATASET_IF_EXISTS:
-            self._refuse_what_is_no_dataset()
-            self._refuse_other_choices()
-            self._tell_what_is_reused()
+        config = download_config or tfds.download.DownloadConfig()
+        mode = config.download_mode
+        if mode == tfds.download.GenerateMode.UPDATE_DATASET_INFO or self._reuses(config):
             super().download_and_prepare(download_config=download_config, **kwargs)
             return
-        with told(self.data_path), only_build(self.data_path):
-            super().download_and_prepare(download_config=download_config, **kwargs)
-            flush(self.data_path)  # TFDS has written its own files and renamed the folder.
-            flush(self.data_path.parent)
+        with full_disk_explained(self.data_path), only_build(self.data_path):
+            if self._reuses(config):  # Another process has built it in the meantime.
+                self.info.read_from_directory(self.data_path)
+                return
+            if not config.download_mode.overwrite_dataset:
+                self._refuse_or_tell_what_is_replaced()
+            with old_kept(self.data_path):
+                super().download_and_prepare(download_config=download_config, **kwargs)
+                flush(self.data_path)  # TFDS has written its own files and renamed the folder.
+                flush(self.data_path.parent)
 
-    def _refuse_what_is_no_dataset(self) -> None:
-        if not (self.data_path / "dataset_info.json").exists():
+    def _reuses(self, config: tfds.download.DownloadConfig) -> bool:
+        """Returns whether the dataset that is asked for exists, so that nothing is built.
+
+        Raises:
+          ValueError: A whole dataset exists, but another one than was asked for.
+        """
+        if not self.data_path.exists() or config.download_mode.overwrite_dataset or missing_parts(self.data_path):
+            return False
+        self._refuse_other_choices()
+        self._refuse_trial(config.max_examples_per_split)
+        self._tell_what_is_reused()
+        return True
+
+    def _refuse_or_tell_what_is_replaced(self) -> None:
+        """Half a dataset is built anew, unless that could lose something."""
+        if not self.data_path.exists():
+            return
+        if not self.data_path.is_dir():
+            raise ValueError(f"{self.data_dir} is not a directory. Move it away and build again.")
+        missing = missing_parts(self.data_path)
+        what = f"{self.data_dir} is not a whole dataset: {'; '.join(missing[:3])}{'; …' if missing[3:] else ''}."
+        if is_remote(self.data_path):
+            raise ValueError(f"{what} Complete it, or delete it, and build again.")
+        if others := removal.foreign(self.data_path, removal.REPLACED.contents):
             raise ValueError(
-                f"{self.data_dir} is there, but holds no dataset: it has no dataset_info.json. It may be what a copy or"
-                " a download that was cut off has left. Complete that, or move it away and build again."
+                f"{what} It is not built anew, since it holds {others[0]!r}, which no build wrote. Complete it, or move"
+                " it away, and build again."
+            )
+        warnings.warn(f"{what} It is built anew, and removed when the new one is whole.", stacklevel=3)
+
+    def _stored_metadata(self) -> dict[str, Any]:
+        return json.loads((self.data_path / "metadata.json").read_text())
+
+    def _refuse_trial(self, asked: int | None) -> None:
+        cap = self._stored_metadata().get("max_examples_per_split")
+        if cap is not None and cap != asked:
+            raise ValueError(
+                f"{self.data_dir} is a trial build of at most {cap} examples a split. To replace it with a whole one,"
+                " use `tfds build --overwrite`; to load it as it is, `tfds.load(…, download=False)`."
             )
 
     def _refuse_other_choices(self) -> None:
-        there = (self.info.metadata or {}).get("config", {})
+        there = self._stored_metadata().get("config", {})
         asked = json.loads(json.dumps(self.builder_config.choices))
         other = [f"{field}={there[field]!r}" for field in asked if field in there and there[field] != asked[field]]
         if other:
@@ -114,7 +153,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _tell_what_is_reused(self) -> None:
         """TFDS does not look at the release again, which may be another one by now, or have more images."""
-        metadata = dict(self.info.metadata or {})
+        metadata = self._stored_metadata()
         label_file = metadata.get("label_file")
         official = metadata.get("tables", {}).get(label_file, {}).get("official", True)
         missing = metadata.get("missing_images", 0)
@@ -123,7 +162,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 f"{self.data_dir} is there and is reused as it is, whatever the manual_dir holds now: it was built from"
                 f" {'the official' if official else 'an unofficial'} {label_file}, with {missing:,} images missing. To"
                 " build it anew, use `tfds build --overwrite`.",
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _example_writer(self) -> DeterministicWriter:
@@ -136,11 +175,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._manual_dir = download_config.manual_dir
         self._uses_beam = bool(download_config.beam_options or download_config.beam_runner)
         self._manifest = None
-        with contextlib.ExitStack() as self._resources, bounded_memory():
+        with contextlib.ExitStack() as self._resources:
             super()._download_and_prepare(dl_manager, download_config)
             if self._manifest is not None:
                 # TFDS renames this folder when all is done, so what is written appears with the dataset or not at all.
-                self._write_metadata(capped=download_config.max_examples_per_split is not None)
+                self._write_metadata(download_config.max_examples_per_split)
             flush(self.data_path)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
@@ -191,12 +230,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _record_stored(self) -> None:
         self._progress.stored()
 
-    def _write_metadata(self, capped: bool) -> None:
-        """Writes metadata.csv and fills metadata.json, both with what was really made."""
+    def _write_metadata(self, cap: int | None) -> None:
+        """Writes metadata.csv and fills metadata.json, both with what was really made.
+
+        Args:
+          cap: How many examples a split may have, in a trial build.
+        """
         names, digests = self._build.report()
         repacked = self._release.repacked(digests)
         made = self._manifest["image_name"].isin(names)
-        if not capped and not made.all():
+        if cap is None and not made.all():
             self._refuse_or_tell_what_was_not_found(self._manifest[~made], self._manifest[made])
         for name, digest in repacked.items():
             warnings.warn(
@@ -206,7 +249,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             )
         written = self._manifest[made]
         (self.data_path / "metadata.csv").write_text(manifest.metadata_csv(written))
-        missing = len(self._plan.cohort) - (written if not capped else self._manifest)["source_name"].nunique()
+        missing = len(self._plan.cohort) - (written if cap is None else self._manifest)["source_name"].nunique()
         self.info.metadata.clear()
         self.info.metadata.update(
             manifest.summarise(written, self.builder_config)
@@ -214,6 +257,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             | {
                 "config": {"name": self.builder_config.name, **self.builder_config.choices},
                 "missing_images": missing,
+                "max_examples_per_split": cap,
+                SHARD_SIZES: shard_sizes(self.data_path, self.info),
                 "repacked_archives": repacked,
                 "versions": {
                     "nih_chest_xray": str(self.version),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,14 +48,32 @@ def progress(name: str, total: int) -> Iterator[Progress]:
       name: Of what is built.
       total: Number of examples.
     """
-    shown = tqdm_utils._active
-    tqdm_utils.disable_progress_bar()
+    with _tfds_bars_off() as shown, _bar(desc=name, total=total, disable=not shown) as bar:
+        yield Progress(bar, total)
+        bar.n = bar.total
+
+
+_lock = threading.Lock()
+_builds = 0
+_shown_before = True
+
+
+@contextlib.contextmanager
+def _tfds_bars_off() -> Iterator[bool]:
+    """Switches TFDS's bars off until the last of overlapping builds is done, and says whether they were on before."""
+    global _builds, _shown_before
+    with _lock:
+        if _builds == 0:
+            _shown_before = tqdm_utils._active
+            tqdm_utils.disable_progress_bar()
+        _builds += 1
     try:
-        with _bar(desc=name, total=total, disable=not shown) as bar:
-            yield Progress(bar, total)
-            bar.n = bar.total
+        yield _shown_before
     finally:
-        tqdm_utils.display_progress_bar(shown)
+        with _lock:
+            _builds -= 1
+            if _builds == 0:
+                tqdm_utils.display_progress_bar(_shown_before)
 
 
 def _bar(**options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Writer: stores records whose bytes are the same in every build, and sorts them in little memory.
+"""Writer: stores records whose bytes are the same in every build.
 
 TFDS serialises the columns of an example in an order that changes from process to process, since protobuf's maps have
 no order of their own. Two builds of the same examples then differ in bytes, and so in every digest of their files.
@@ -6,16 +6,12 @@ no order of their own. Two builds of the same examples then differ in bytes, and
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from etils import epath
-from tensorflow_datasets.core import file_adapters, shuffle, writer
-
-_SORTED_IN_MEMORY = 64 << 20
-"""Bytes."""
+from tensorflow_datasets.core import file_adapters, writer
 
 
 class DeterministicWriter(writer.ExampleWriter):
@@ -59,37 +55,6 @@ class _Resumed:
         for item in self._items:
             self._read += 1
             yield item
-
-
-@contextlib.contextmanager
-def bounded_memory() -> Iterator[None]:
-    """Lets TFDS sort records on disk, a thousandth of a subset at a time, when there are more than a few.
-
-    TFDS keeps up to a gigabyte of them in memory. The thousand files that it sorts in are open at the same time; where
-    the system allows fewer, fewer they are.
-    """
-    usual = shuffle.MAX_MEM_BUFFER_SIZE, shuffle.BUCKETS_NUMBER
-    shuffle.MAX_MEM_BUFFER_SIZE = _SORTED_IN_MEMORY
-    shuffle.BUCKETS_NUMBER = min(shuffle.BUCKETS_NUMBER, _open_files(2 * shuffle.BUCKETS_NUMBER) // 2)
-    try:
-        yield
-    finally:
-        shuffle.MAX_MEM_BUFFER_SIZE, shuffle.BUCKETS_NUMBER = usual
-
-
-def _open_files(wanted: int) -> int:
-    """Returns how many files this process may have open, after it has raised its limit to as many as wanted."""
-    try:
-        import resource
-    except ModuleNotFoundError:  # Windows has no such limit.
-        return wanted
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    unlimited = resource.RLIM_INFINITY
-    if soft == unlimited or soft >= wanted:
-        return wanted
-    allowed = wanted if hard == unlimited else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    return allowed
 
 
 def _in_order(record: bytes) -> bytes:

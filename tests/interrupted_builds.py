@@ -1,14 +1,21 @@
-"""Interrupts builds: kills them at random moments, or takes away what they need, and looks at what they leave.
+"""Interrupts what the package does: kills it at random moments, or takes away what it needs, and looks at what is left.
 
-    python tests/interrupted_builds.py kill [--kills 20] [--seed 0] [--format tfrecord] [--beam]
+    python tests/interrupted_builds.py kill [--what build] [--kills 20] [--copies 0] [--format tfrecord] [--beam]
     python tests/interrupted_builds.py refuse
 
-`kill`: each build begins on what the last one left. After each kill there has to be no dataset, or a whole one.
+`kill` sends SIGKILL to one of these, each time on what the last kill left:
+
+- `build`: afterwards there is no dataset, or a whole one.
+- `overwrite`, as `tfds build --overwrite` does it, which deletes the old dataset before the package can know: a plain
+  build then takes no half dataset for a whole one, but builds it anew.
+- `replace`, as TFDS's API does it: the old dataset or the new one is there, whole.
+- `catalog`: the old site or the new one is there, whole.
+- `verify`: nothing has changed.
 
 `refuse`: the system refuses something to each build, which has to say so and to leave no dataset.
 
-In the end one build goes on to its end each time, and has to have the bytes of a build that nobody disturbed, with
-nothing beside it.
+Files of somebody else lie in the release's folder, among the datasets and beside the site; none of them may change. In
+the end one run goes on to its end, and has to leave what a run leaves that nobody disturbed, with nothing beside it.
 """
 
 import argparse
@@ -32,8 +39,11 @@ from pathlib import Path
 
 import tensorflow as tf  # noqa: F401 (imported here and now, and not by each build)
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import shuffle
+from tensorflow_datasets.scripts.cli import build as tfds_build
 
-from nih_chest_xray import Builder, NihChestXrayConfig, png, writer
+from nih_chest_xray import Builder, NihChestXrayConfig, png, verify
+from nih_chest_xray.catalog import site
 from nih_chest_xray.phantom import Phantom
 
 PATIENTS = 15
@@ -41,96 +51,230 @@ FORMATS = ("tfrecord", "array_record", "parquet")
 
 
 class Stage:
-    """A release, and builds of its images in processes of their own."""
+    """A release, and what is done with its images, in processes of their own."""
 
-    def __init__(self, folder: Path, layout: str) -> None:
+    def __init__(self, folder: Path, layout: str, copies: int = 0) -> None:
         self.release = folder / "release"
         self.data_dir = folder / "data"
         self.config_dir = self.data_dir / "nih_chest_xray" / "interrupted"
         self.dataset = self.config_dir / "1.0.0"
+        self.site = folder / "sites" / "site"
+        self._said, self._error = folder / "said", folder / "error"
+        self._copies = copies
         phantom = Phantom(PATIENTS)
         phantom.write(self.release, layout)
         # Loads the decoder of grey images, which takes most of a short build's time; the first image is none.
         for image in phantom.images(frozenset(phantom.names[:2])):
             png.decode(image.read())
+        self._put_foreign_files()
 
-    def start(self, file_format: str, beam: bool = False, before: Callable = lambda: None) -> int:
-        """Forks, which spares each build the seconds that imports take, and returns the process's number."""
+    def _put_foreign_files(self) -> None:
+        """Puts files where the package works, some in folders that bear the names of its own."""
+        self.foreign = {}
+        for place in (
+            self.release / "notes.txt",
+            self.release / "weights" / "best.h5",
+            self.data_dir / "notes.txt",
+            self.data_dir / "downloads" / "nih_chest_xray" / "notes.txt",
+            self.data_dir / "nih_chest_xray" / "mine" / "1.0.0" / "dataset_info.json",
+            self.config_dir / "notes.txt",
+            self.config_dir / "incomplete.MINE01_1.0.0" / "notes.txt",
+            self.config_dir / "replaced.MINE01_1.0.0" / "notes.txt",
+            self.site.parent / ".site.mine" / "notes.txt",
+            self.site.parent / ".site.mine" / ".lock",
+        ):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(f"somebody's {place.name}")
+        self.foreign = {path: digest(path) for path in self._all_files()}
+
+    def _all_files(self) -> Iterator[Path]:
+        for folder in (self.release, self.data_dir, self.site.parent):
+            yield from (path for path in folder.rglob("*") if path.is_file())
+
+    def require_foreign_files(self) -> None:
+        for path, was in self.foreign.items():
+            assert path.exists(), f"{path} is gone"
+            assert digest(path) == was, f"{path} has changed"
+
+    def start(self, act: Callable[[], None], before: Callable[[], None] = lambda: None) -> int:
+        """Forks, which spares each run the seconds that imports take, and returns the process's number."""
         if pid := os.fork():
             return pid
         status = 1
         try:
-            with (self.data_dir.parent / "said").open("w") as said:
+            with self._said.open("w") as said:
                 os.dup2(said.fileno(), sys.stdout.fileno())
                 os.dup2(said.fileno(), sys.stderr.fileno())
             before()
-            self._build(file_format, beam)
+            act()
             status = 0
         except Exception as error:
-            (self.data_dir.parent / "error").write_text(f"{type(error).__name__}: {error}")
+            self._error.write_text(f"{type(error).__name__}: {error}")
         finally:
             os._exit(status)  # What was registered for the parent's end is none of the child's business.
 
-    def _build(self, file_format: str, beam: bool) -> None:
-        config = NihChestXrayConfig(
-            name="interrupted", image_size=128, validation_fraction=0.25, test_fraction=0.25, allow_missing_images=True
+    def builder(self, file_format: str) -> Builder:
+        return Builder(config=self.config, data_dir=self.data_dir, file_format=file_format)
+
+    @property
+    def config(self) -> NihChestXrayConfig:
+        return NihChestXrayConfig(
+            name="interrupted",
+            image_size=128,
+            validation_fraction=0.25,
+            test_fraction=0.25,
+            augmented_copies=self._copies,
+            augmentations=("rotation",),
+            allow_missing_images=True,
         )
-        builder = Builder(config=config, data_dir=self.data_dir, file_format=file_format)
-        download = {"manual_dir": self.release}
+
+    def build(self, file_format: str = "tfrecord", beam: bool = False, **download: object) -> None:
         if beam:
             from apache_beam.options.pipeline_options import PipelineOptions
 
             download["beam_options"] = PipelineOptions()
-        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(**download))
+        download_config = tfds.download.DownloadConfig(manual_dir=self.release, **download)
+        self.builder(file_format).download_and_prepare(download_config=download_config)
+
+    def overwrite(self) -> None:
+        """What `tfds build --overwrite` does."""
+        builder = tfds_build._make_builder(
+            Builder, overwrite=True, fail_if_exists=False, config=self.config, data_dir=self.data_dir
+        )
+        download_config = tfds.download.DownloadConfig(manual_dir=self.release)
+        builder.download_and_prepare(download_config=download_config)
+
+    def replace(self) -> None:
+        self.build(download_mode=tfds.download.GenerateMode.REUSE_CACHE_IF_EXISTS)
+
+    def catalog(self) -> None:
+        site.write_site(self.dataset, self.site)
+
+    def verify(self) -> None:
+        assert not verify.failed(verify.verify(self.dataset, self.release))
 
     def refused(self, file_format: str = "tfrecord", before: Callable = lambda: None) -> str:
         """Builds, and returns the error."""
-        self._expect(file_format, False, 1, before)
+        self._expect(lambda: self.build(file_format), 1, before)
         assert not self.dataset.exists(), "half a dataset has its final name"
-        return (self.data_dir.parent / "error").read_text()
+        return self._error.read_text()
 
     def whole(
         self, file_format: str = "tfrecord", beam: bool = False, before: Callable = lambda: None
     ) -> dict[str, str]:
         """Builds, removes the dataset again, and returns the digests of its files."""
-        self._expect(file_format, beam, 0, before)
-        beside = sorted(path.name for path in self.config_dir.iterdir())
-        assert beside == [".1.0.0.lock", "1.0.0"], f"there is something beside the dataset: {beside}"
+        self.run(lambda: self.build(file_format, beam), before)
         return self.take_away()
 
-    def _expect(self, file_format: str, beam: bool, wanted: int, before: Callable = lambda: None) -> None:
-        _, status = os.waitpid(self.start(file_format, beam, before), 0)
-        assert os.waitstatus_to_exitcode(status) == wanted, (self.data_dir.parent / "said").read_text()[-3000:]
+    def run(self, act: Callable[[], None], before: Callable = lambda: None) -> None:
+        """Lets something come to its end, and looks whether it has left anything else."""
+        self._expect(act, 0, before)
+        self.require_foreign_files()
+        beside = {path.name for path in self.config_dir.iterdir()} | {path.name for path in self.site.parent.iterdir()}
+        mine = {"notes.txt", "incomplete.MINE01_1.0.0", "replaced.MINE01_1.0.0", ".site.mine"}
+        assert beside - mine <= {".1.0.0.lock", "1.0.0", "site", ".site.lock"}, f"something is left: {beside}"
+
+    def _expect(self, act: Callable[[], None], wanted: int, before: Callable = lambda: None) -> None:
+        _, status = os.waitpid(self.start(act, before), 0)
+        assert os.waitstatus_to_exitcode(status) == wanted, self._said.read_text()[-3000:] + self._error.read_text()
 
     def take_away(self) -> dict[str, str]:
-        digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(self.dataset.iterdir())}
+        digests = digests_of(self.dataset)
         shutil.rmtree(self.dataset)
         return digests
 
 
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): digest(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
 def kill(stage: Stage, options: argparse.Namespace) -> None:
-    chance = random.Random(options.seed)
     start = time.monotonic()
     expected = stage.whole(options.format, options.beam)
     seconds = time.monotonic() - start
+    act = {
+        "build": lambda: stage.build(options.format, options.beam),
+        **{name: getattr(stage, name) for name in ("overwrite", "replace", "catalog", "verify")},
+    }[options.what]
+    if options.what != "build":
+        stage.run(stage.build)
+    if options.what in ("catalog", "verify"):
+        start = time.monotonic()
+        stage.run(act)
+        seconds = time.monotonic() - start
+    whole_site = digests_of(stage.site) if options.what == "catalog" else {}
+    chance = random.Random(options.seed)
     left = collections.Counter()
     for number in range(options.kills):
-        pid = stage.start(options.format, options.beam)
-        # One moment in each of as many equal parts of a build, so that all of its parts are met.
-        time.sleep((number + chance.random()) / options.kills * seconds)
+        pid = stage.start(act)
+        # One moment in each of as many equal parts of a run, so that all of its parts are met. TFDS deletes the old
+        # dataset within milliseconds, right at the start.
+        moment = (number + chance.random()) / options.kills
+        time.sleep(seconds * (moment**4 if options.what == "overwrite" else moment))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        folders = list(stage.config_dir.glob("incomplete.*"))
-        assert len(folders) <= 1, f"what an earlier build left is still there: {folders}"
-        if stage.dataset.exists():
-            assert stage.take_away() == expected, "half a dataset has its final name"
-            left["a whole dataset"] += 1
-        elif folders:
-            left["a folder with files" if any(folders[0].iterdir()) else "a folder without files"] += 1
-        else:
-            left["no folder"] += 1
-    assert stage.whole(options.format, options.beam) == expected
-    print(json.dumps({"kills": options.kills, "seconds of a build": round(seconds, 2), "left": dict(left)}))
+        stage.require_foreign_files()
+        left[LOOK[options.what](stage, expected, whole_site)] += 1
+    stage.run(act if options.what != "build" else lambda: stage.build(options.format, options.beam))
+    assert stage.take_away() == expected
+    if options.what == "catalog":
+        assert digests_of(stage.site) == whole_site
+    print(json.dumps({options.what: options.kills, "seconds": round(seconds, 2), "left": dict(left)}))
+
+
+def _after_build(stage: Stage, expected: dict[str, str], _site: dict[str, str]) -> str:
+    folders = [path for path in stage.config_dir.glob("incomplete.*") if path.name != "incomplete.MINE01_1.0.0"]
+    assert len(folders) <= 1, f"what an earlier build left still exists: {folders}"
+    if stage.dataset.exists():
+        assert stage.take_away() == expected, "half a dataset has its final name"
+        return "a whole dataset"
+    if not folders:
+        return "no folder"
+    return "a folder with files" if any(folders[0].iterdir()) else "a folder without files"
+
+
+def _after_overwrite(stage: Stage, expected: dict[str, str], _site: dict[str, str]) -> str:
+    there = digests_of(stage.dataset) if stage.dataset.exists() else None
+    stage.run(stage.build)
+    assert digests_of(stage.dataset) == expected, "half a dataset was taken for a whole one"
+    return "no dataset" if there is None else "a whole dataset" if there == expected else "half a dataset"
+
+
+def _after_replace(stage: Stage, expected: dict[str, str], _site: dict[str, str]) -> str:
+    if stage.dataset.exists():
+        assert digests_of(stage.dataset) == expected, "half a dataset has its final name"
+        return "a whole dataset"
+    aside = [path for path in stage.config_dir.glob("replaced.*") if path.name != "replaced.MINE01_1.0.0"]
+    assert any(digests_of(path) == expected for path in aside), "neither the old dataset nor the new one exists"
+    return "the old dataset aside"
+
+
+def _after_catalog(stage: Stage, expected: dict[str, str], whole_site: dict[str, str]) -> str:
+    assert digests_of(stage.dataset) == expected
+    if stage.site.exists():
+        assert digests_of(stage.site) == whole_site, "half a site has its final name"
+        return "a whole site"
+    aside = list(stage.site.parent.glob(".site.*/old"))
+    assert any(digests_of(path) == whole_site for path in aside), "neither the old site nor the new one exists"
+    return "the old site aside"
+
+
+def _after_verify(stage: Stage, expected: dict[str, str], _site: dict[str, str]) -> str:
+    assert digests_of(stage.dataset) == expected
+    return "nothing else"
+
+
+LOOK = {
+    "build": _after_build,
+    "overwrite": _after_overwrite,
+    "replace": _after_replace,
+    "catalog": _after_catalog,
+    "verify": _after_verify,
+}
 
 
 # What the system refuses.
@@ -194,7 +338,6 @@ def refuse(stage: Stage, options: argparse.Namespace) -> None:
         assert stage.whole(file_format) == whole[file_format]
     expected = whole["tfrecord"]
     fill_disks(stage, options.disks, expected)
-    assert stage.whole(before=limit(resource.RLIMIT_NOFILE, 16)) == expected
     tell("no more files may be open", stage.refused(before=limit(resource.RLIMIT_NOFILE, 5)))
     tell("permission is taken away", stage.refused(before=at_the_first_record(take_permission)))
     # What the last build left may not be removed now either.
@@ -219,13 +362,13 @@ def fill_disks(stage: Stage, disks: int, expected: dict[str, str]) -> None:
             if not mounted:
                 tell("the disk is full", "not tried: no file system could be mounted")
                 return
-            _, status = os.waitpid(stage.start("tfrecord"), 0)
+            _, status = os.waitpid(stage.start(stage.build), 0)
             if os.waitstatus_to_exitcode(status) == 0:
                 assert stage.take_away() == expected, f"half a dataset is on a disk of {kilobytes} kB"
                 outcomes.append("built")
             else:
                 assert not stage.dataset.exists(), "half a dataset has its final name"
-                outcomes.append((stage.data_dir.parent / "error").read_text())
+                outcomes.append(stage._error.read_text())
     refused = [outcome for outcome in outcomes if "No space left on device" in outcome]
     assert len(refused) + outcomes.count("built") == disks, outcomes
     assert refused
@@ -240,17 +383,23 @@ def tell(name: str, error: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("way", choices=("kill", "refuse"))
+    parser.add_argument("--what", default="build", choices=LOOK)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument(
+        "--copies", type=int, default=0, help="of each training nodule: 150 make a build of ten seconds"
+    )
     parser.add_argument("--disks", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--format", default="tfrecord", choices=FORMATS)
     parser.add_argument("--beam", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    writer._SORTED_IN_MEMORY = 0  # As for a dataset that is larger: TFDS sorts it in files, of which many can be left.
+    shuffle.MAX_MEM_BUFFER_SIZE = (
+        0  # As for a dataset that is larger: TFDS sorts it in files, of which many can be left.
+    )
     with tempfile.TemporaryDirectory() as folder:
         if options.way == "kill":
-            kill(Stage(Path(folder), "archives"), options)  # Of which examples wait on disk.
+            kill(Stage(Path(folder), "archives", options.copies), options)  # Of which examples wait on disk.
         else:
             refuse(Stage(Path(folder), "folder"), options)
 

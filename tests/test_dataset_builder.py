@@ -426,28 +426,27 @@ def test_another_config_of_the_same_name_is_refused(phantom_dir, tmp_path, make_
     assert json.loads((first.data_path / "metadata.json").read_text())["config"]["seed"] == 0
 
 
-@pytest.mark.parametrize("left", ["nothing", "a cut download", "a file"])
-def test_a_folder_of_the_datasets_name_that_holds_none_is_not_taken_for_one(left, phantom_dir, tmp_path, make_config):
-    """TFDS would reuse it, and say that all is done."""
-    folder = tmp_path / "nih_chest_xray" / "test" / "1.0.0"
-    folder.parent.mkdir(parents=True)
-    folder.write_text("notes") if left == "a file" else folder.mkdir()
-    if left == "a cut download":
-        (folder / "metadata.csv").write_text("image_name,label,subset\n")
-    with pytest.raises(
-        ValueError, match=r"test/1\.0\.0 is there, but holds no dataset: .*move it away and build again"
-    ):
-        build(make_config(image_size=16), phantom_dir, tmp_path)
-    folder.rename(tmp_path / "away")
-    build(make_config(image_size=16), phantom_dir, tmp_path)
-
-
-def test_a_capped_build_lists_just_what_was_written(phantom_dir, tmp_path, make_config):
+def test_a_capped_build_lists_just_what_was_written_and_says_that_it_is_capped(phantom_dir, tmp_path, make_config):
     builder = build(make_config(image_size=16), phantom_dir, tmp_path, max_examples_per_split=3)
     stored = {name for subset in SUBSETS for name in examples(builder, subset)}
     assert {name for name, _, _ in metadata(builder)} == stored
     assert len(stored) == 9
     assert sum(sum(by.values()) for by in builder.info.metadata["counts"].values()) == 9
+    assert builder.info.metadata["max_examples_per_split"] == 3
+
+
+def test_a_capped_build_is_not_taken_for_a_whole_one_but_replaced_by_an_overwrite(phantom_dir, tmp_path, make_config):
+    build(make_config(image_size=16), phantom_dir, tmp_path, max_examples_per_split=3)
+    build(make_config(image_size=16), phantom_dir, tmp_path, max_examples_per_split=3)
+    for other in (None, 4):
+        with pytest.raises(ValueError, match=r"trial build of at most 3 examples a split.*--overwrite.*download=False"):
+            build(make_config(image_size=16), phantom_dir, tmp_path, max_examples_per_split=other)
+    mode = tfds.download.GenerateMode.REUSE_CACHE_IF_EXISTS
+    whole = build(make_config(image_size=16), phantom_dir, tmp_path, download_mode=mode)
+    assert whole.info.metadata["max_examples_per_split"] is None
+    assert whole.info.splits.total_num_examples > 9
+    # A whole one serves whoever wants a few examples.
+    build(make_config(image_size=16), phantom_dir, tmp_path, max_examples_per_split=3)
 
 
 @pytest.mark.parametrize("file_format", ["array_record", "parquet"])

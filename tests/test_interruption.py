@@ -7,21 +7,28 @@ import http.server
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from absl import logging as absl_logging
 from etils import epath
-from tensorflow_datasets.core.download import checksums
+from tensorflow_datasets.core import shuffle
+from tensorflow_datasets.core.download import checksums, downloader
+from tensorflow_datasets.core.utils import tqdm_utils
 
 from nih_chest_xray import Builder, NihChestXrayConfig, verify
 from nih_chest_xray.downloads import download
 from nih_chest_xray.files import ReleaseError
-from nih_chest_xray.interruption import BuildInProgressError, only_build, only_download, told
+from nih_chest_xray.interruption import BuildInProgressError, full_disk_explained, old_kept, only_build, only_download
 
 SCRIPT = Path(__file__).with_name("interrupted_builds.py")
 
@@ -33,11 +40,15 @@ def interrupted(*arguments: str) -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_builds_killed_at_20_random_moments_leave_a_whole_dataset_or_none_and_nothing_for_good():
-    (told,) = interrupted("kill", "--kills", "20")
-    assert sum(told["left"].values()) == told["kills"] == 20
+@pytest.mark.parametrize("what", ["build", "overwrite", "replace", "catalog", "verify"])
+def test_what_is_killed_at_12_random_moments_leaves_nothing_half_made_and_nobodys_files_changed(what):
+    (told,) = interrupted("kill", "--what", what, "--kills", "12")
+    assert sum(told["left"].values()) == told[what] == 12
     # Else they were killed too early or too late to say much.
-    assert told["left"].get("a folder with files", 0) + told["left"].get("a folder without files", 0) >= 5
+    if what == "build":
+        assert told["left"].get("a folder with files", 0) + told["left"].get("a folder without files", 0) >= 3
+    if what == "replace":
+        assert told["left"].get("the old dataset aside", 0) >= 3
 
 
 @pytest.fixture(scope="module")
@@ -45,17 +56,15 @@ def refusals() -> dict[str, str]:
     return {name: error for line in interrupted("refuse") for name, error in line.items()}
 
 
-STOPPED = r"{}: \[Errno {}\] {}. The build of .*/interrupted/1.0.0 was stopped; what it may have left is removed .*{}"
 REFUSALS = {
-    "a file may not grow, tfrecord": STOPPED.format("OSError", 27, "File too large", "ulimit -f"),
-    "a file may not grow, array_record": STOPPED.format("OSError", 27, "File too large", "ulimit -f"),
-    "a file may not grow, parquet": STOPPED.format("OSError", 27, "File too large", "ulimit -f"),
-    "the disk is full": STOPPED.format("OSError", 28, "No space left on device", "Free some room there"),
-    "no more files may be open": STOPPED.format("OSError", 24, "Too many open files", "ulimit -n"),
-    "permission is taken away": STOPPED.format("PermissionError", 13, "Permission denied", "in which you may write"),
-    "the folder may not be written to": STOPPED.format(
-        "PermissionError", 13, "Permission denied", "in which you may write"
-    ),
+    "a file may not grow, tfrecord": r".*File too large",
+    "a file may not grow, array_record": r".*File too large",
+    "a file may not grow, parquet": r".*File too large",
+    "the disk is full": r"OSError: \[Errno 28\] No space left on device. The build of .*/interrupted/1.0.0 was stopped."
+    r" Free some room, or name another place with --data_dir, and build again. The error was: .",
+    "no more files may be open": r".*Too many open files: .",
+    "permission is taken away": r".*Permission denied.*/interrupted/",
+    "the folder may not be written to": r".*Permission denied.*/interrupted/",
     "the source is gone": r"ReleaseError: .*/00000001_000.png cannot be read \(No such file.*during the whole build",
 }
 
@@ -125,30 +134,62 @@ def test_first_build_that_was_killed_is_in_nobodys_way_and_what_it_left_is_remov
     assert sorted(path.name for path in folder.iterdir()) == [".1.0.0.lock", "1.0.0"]
 
 
-def test_what_other_versions_and_configs_left_is_not_touched(tmp_path):
-    there = [
-        tmp_path / "a" / "incomplete.XYZ123_2.0.0",
-        tmp_path / "b" / "incomplete.XYZ123_1.0.0",
-        tmp_path / "a" / "x",
-    ]
-    for folder in there:
-        folder.mkdir(parents=True)
-    with only_build(epath.Path(tmp_path / "a" / "1.0.0")):
-        assert all(folder.exists() for folder in there)
+OTHERS = (
+    "b/incomplete.XYZ123_1.0.0/dataset_info.json",  # Of another config.
+    "a/incomplete.XYZ123_2.0.0/dataset_info.json",  # Of another version.
+    "a/incomplete.XYZ123_1.0.0/notes.txt",
+    "a/incomplete.ABC123_1.0.0/beam/notes.txt",
+    "a/incomplete.mine_1.0.0/dataset_info.json",
+    "a/incomplete.old_notes/notes.txt",
+    "a/replaced.XYZ123_1.0.0/notes.txt",
+    "a/notes/notes.txt",
+)
 
 
-def test_leftover_that_cannot_be_removed_is_told_and_stops_nothing(tmp_path, monkeypatch):
-    (tmp_path / "incomplete.XYZ123_1.0.0").mkdir()
+@pytest.mark.filterwarnings("ignore:A.* was not removed")
+def test_files_that_no_build_of_this_dataset_made_are_not_removed(tmp_path):
+    for name in OTHERS:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("somebody's")
+    with only_build(epath.Path(tmp_path / "a" / "1.0.0")), old_kept(epath.Path(tmp_path / "a" / "1.0.0")):
+        pass
+    for name in OTHERS:
+        assert (tmp_path / name).read_text() == "somebody's"
 
-    def refuse(path):
-        raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(type(epath.Path(tmp_path)), "rmtree", refuse)
+def test_leftover_that_cannot_be_removed_is_told_and_stops_nothing(tmp_path):
+    left = tmp_path / "incomplete.XYZ123_1.0.0"
+    left.mkdir()
+    (left / "features.json").write_text("")
+    (left / "mine.txt").write_text("")
+    entered = []
     with (
-        pytest.warns(UserWarning, match=r"incomplete.XYZ123_1.0.0, which .* not be removed \(Permission denied\)"),
+        pytest.warns(UserWarning, match=r"incomplete.XYZ123_1.0.0 is left as it is: it holds 'mine.txt', which is not"),
         only_build(epath.Path(tmp_path / "1.0.0")),
     ):
-        pass
+        entered.append(sorted(path.name for path in left.iterdir()))
+    assert entered == [["features.json", "mine.txt"]]
+
+
+def test_dataset_that_is_replaced_stays_until_the_new_one_has_its_name_and_comes_back_if_that_fails(tmp_path):
+    dataset = epath.Path(tmp_path / "1.0.0")
+    dataset.mkdir()
+    (dataset / "metadata.csv").write_text("old")
+
+    def aside() -> list[str]:
+        return [path.read_text() for path in tmp_path.glob("replaced.*_1.0.0/metadata.csv")]
+
+    with contextlib.suppress(KeyboardInterrupt), old_kept(dataset):
+        assert not dataset.exists()
+        assert aside() == ["old"]
+        raise KeyboardInterrupt
+    assert (dataset / "metadata.csv").read_text() == "old"
+    with old_kept(dataset):
+        dataset.mkdir()
+        (dataset / "metadata.csv").write_text("new")
+        assert aside() == ["old"]
+    assert (dataset / "metadata.csv").read_text() == "new"
+    assert aside() == []
 
 
 def test_where_there_are_no_locks_a_build_goes_on_with_a_warning_and_removes_nothing(tmp_path, monkeypatch):
@@ -174,7 +215,7 @@ def test_disk_that_fails_when_it_is_asked_to_keep_the_files_ends_the_build_witho
 
     monkeypatch.setattr(os, "fsync", fail)
     builder = builder_of(tmp_path)
-    with pytest.raises(OSError, match=r"Input/output error\. The build of .* See whether the disk is still there"):
+    with pytest.raises(OSError, match="Input/output error"):
         builder.download_and_prepare()
     assert not builder.data_path.exists()
     assert not list(builder.data_path.parent.glob("incomplete.*"))
@@ -310,14 +351,78 @@ def test_remote_folder_is_built_and_downloaded_to_without_a_lock(monkeypatch):
     assert entered
 
 
-def test_file_in_the_place_of_a_folder_is_told_with_what_to_do(tmp_path):
-    (tmp_path / "nih_chest_xray").write_text("no folder")
-    with pytest.raises(OSError, match=r"(Not a directory|File exists)\. The build of .*two/1\.0\.0 .*Move away"):
-        builder_of(tmp_path).download_and_prepare()
-
-
-def test_error_of_the_package_itself_or_of_a_program_is_left_as_it_is(tmp_path):
-    for error in (ValueError("No space left on device"), RuntimeError("a bug"), FileNotFoundError(2, "gone")):
-        with pytest.raises(type(error)) as caught, told(epath.Path(tmp_path)):
+def test_error_that_is_no_full_disk_is_left_as_it_is(tmp_path):
+    for error in (
+        ValueError("No space left on device"),  # The package's own says what to do already.
+        RuntimeError("a bug"),
+        FileNotFoundError(2, "gone"),
+        PermissionError(errno.EACCES, "Permission denied", "lost+found"),
+    ):
+        with pytest.raises(type(error)) as caught, full_disk_explained(epath.Path(tmp_path)):
             raise error
         assert caught.value is error
+
+
+def test_folder_of_the_release_that_may_not_be_read_is_not_told_as_a_place_to_write_to(
+    tmp_path, monkeypatch, phantom_dir
+):
+    """As `lost+found`, which file systems make for the superuser."""
+
+    kind = type(epath.Path(tmp_path))
+    listed = kind.iterdir
+
+    def refuse(path):
+        if path.name == "lost+found":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
+
+    (tmp_path / "release" / "lost+found").mkdir(parents=True)
+    monkeypatch.setattr(kind, "iterdir", refuse)
+    config = NihChestXrayConfig(name="part", allow_missing_images=True)
+    builder = Builder(config=config, data_dir=tmp_path / "data")
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=tmp_path / "release"))
+    assert "data_dir" not in str(caught.value)
+
+
+# State of the process.
+
+
+def state() -> dict[str, object]:
+    return {
+        "buffer": shuffle.MAX_MEM_BUFFER_SIZE,
+        "buckets": shuffle.BUCKETS_NUMBER,
+        "bars": tqdm_utils._active,
+        "open files": resource.getrlimit(resource.RLIMIT_NOFILE),
+        "environment": dict(os.environ),
+        "folder": Path.cwd(),
+        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+        "numpy": np.random.get_state()[1].tolist(),
+        "retries": downloader.MAX_RETRIES,
+        "threads of OpenCV": cv2.getNumThreads(),
+        "verbosity": absl_logging.get_verbosity(),
+    }
+
+
+def test_overlapping_builds_leave_the_state_of_the_process_as_it_was(tmp_path, monkeypatch):
+    barrier, stored = threading.Barrier(2, timeout=60), Builder._record_stored
+
+    def meet(builder):
+        if builder not in met:
+            met.append(builder)
+            barrier.wait()  # Both builds are under way.
+            if builder is first:
+                time.sleep(0.5)  # They end one after the other.
+        stored(builder)
+
+    met = []
+    monkeypatch.setattr(Builder, "_record_stored", meet)
+    first, second = builder_of(tmp_path / "one"), builder_of(tmp_path / "two")
+    before = state()
+    threads = [threading.Thread(target=builder.download_and_prepare) for builder in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(met) == 2
+    assert state() == before
