@@ -23,6 +23,7 @@ SOURCE_SIZE = 1024
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGBA = 0, 6
 _UP = 2  # The filter that subtracts the row above.
+_ESSENTIAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _CHANNELS = {_GREY: 1, _RGBA: 4}
 
 
@@ -54,7 +55,7 @@ def decode(content: bytes) -> np.ndarray:
     colour_type = _colour_type(content)
     rows = _inflate(content, SOURCE_SIZE * (1 + SOURCE_SIZE * _CHANNELS[colour_type]))
     if colour_type == _RGBA:  # One image in 200: the decoder that everyone has will do, after the checks above.
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = cv2.imdecode(np.frombuffer(essential(content), np.uint8), cv2.IMREAD_UNCHANGED)
         if pixels is None:
             raise ImageError(_corrupt(content, "OpenCV cannot decode it"))
         return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA)
@@ -84,6 +85,17 @@ def encode(pixels: np.ndarray) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, _GREY, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", deflater.compress(rows) + deflater.flush()), (b"IEND", b""))
     return SIGNATURE + b"".join(_chunk(kind, data) for kind, data in chunks)
+
+
+def essential(content: bytes) -> bytes:
+    """Returns a PNG without all that its pixels do not need, every check sum compared.
+
+    The library below OpenCV complains on stderr of colour profiles that it does not like, past Python's own stderr.
+
+    Raises:
+      ImageError: The PNG is cut, or a check sum is wrong.
+    """
+    return SIGNATURE + b"".join(_chunk(kind, data) for kind, data in _chunks(content) if kind in _ESSENTIAL)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

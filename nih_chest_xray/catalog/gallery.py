@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import pandas as pd
 import tensorflow_datasets as tfds
 
 from nih_chest_xray.augmentation import NO_AUGMENTATION
 from nih_chest_xray.catalog.datasets import Built
 from nih_chest_xray.catalog.statistics import READ_CONFIG, originals
+from nih_chest_xray.image import decode_stored
 from nih_chest_xray.labels import UNKNOWN_AGE
 from nih_chest_xray.manifest import source_of
 
@@ -134,7 +134,7 @@ def _numbered(built: Built, subset: str, numbers: list[int]) -> Iterable[tuple[i
 
 
 def _make_picture(built: Built, row: Any, example: dict[str, Any], folder: Path) -> Picture:
-    pixels = cv2.imdecode(np.frombuffer(example["image"], np.uint8), cv2.IMREAD_GRAYSCALE)
+    pixels = decode_stored(example["image"], built.config["image_format"])
     smaller = cv2.INTER_AREA if pixels.shape[0] > SIDE else cv2.INTER_CUBIC
     file = f"images/{row.image_name.removesuffix('.png')}.jpg"
     cv2.imwrite(str(folder / file), cv2.resize(pixels, (SIDE, SIDE), interpolation=smaller), _JPEG)

@@ -22,12 +22,28 @@ def notice(built: Built) -> str | None:
             " it. It shows what the dataset looks like and runs the code that uses it; nothing learned from it holds"
             " for people."
         )
-    if missing := built.metadata["missing_images"]:
+    texts = []
+    if built.metadata["missing_images"]:
         without = f" It has no subset {' and no '.join(built.absent)}." if built.absent else ""
-        return (
-            f"A part: {missing:,} of the images that this config would hold were not there when it was built.{without}"
-        )
-    return None
+        texts.append(f"A part: {missing_images(built)}.{without}")
+    if copies := resized(built):
+        texts.append(f"Not the NIH's pixels: {copies}.")
+    return " ".join(texts) or None
+
+
+def missing_images(built: Built) -> str:
+    """Returns how many images the config would hold that the dataset does not, and how many of them were broken."""
+    missing = built.metadata["missing_images"]
+    broken = len(built.metadata.get("broken_images", ()))
+    told = f"{missing:,} of the images that this config would hold were not there when it was built"
+    return f"{told}, or broken ({broken:,} of them)" if broken else told
+
+
+def resized(built: Built) -> str | None:
+    """Returns how many images were made from resized copies, by the size of these; None if none was."""
+    copies = built.metadata.get("resized_images", {})
+    told = [f"{n:,} images were taken from copies of {side} pixels a side" for side, n in copies.items()]
+    return ", ".join(told) or None
 
 
 def description(built: Built) -> str:
@@ -148,6 +164,8 @@ def preprocessing(built: Built) -> list[str]:
         else f"The {source} 1024 x 1024 images are stored as they are, grey, as PNG.",
         "Each patient is in one subset only.",
     ]
+    if copies := resized(built):
+        texts.insert(1, f"Not the NIH's pixels: {copies}, and averaged from these.")
     if copies := config["augmented_copies"]:
         texts.append(
             f"Each training image with a nodule has {copies} augmented {'copy' if copies == 1 else 'copies'}"
