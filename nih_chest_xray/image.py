@@ -181,7 +181,7 @@ def to_source_size(pixels: np.ndarray) -> np.ndarray:
     """Brings a copy to (1024, 1024), on which augmentations are defined; a smaller one is interpolated linearly."""
     if len(pixels) >= png.SOURCE_SIZE:
         return resize(pixels, png.SOURCE_SIZE)
-    return cv2.resize(pixels, (png.SOURCE_SIZE, png.SOURCE_SIZE), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(pixels, (png.SOURCE_SIZE, png.SOURCE_SIZE), interpolation=cv2.INTER_LINEAR_EXACT)
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:

@@ -61,6 +61,11 @@ def test_named_configs_differ_as_the_readme_says():
         ({"image_format": "jpeg", "image_size": None}, "expected 'png' with image_size null"),
         ({"seed": "0"}, "seed='0'; expected a whole number"),
         ({"allow_missing_images": "yes"}, "allow_missing_images='yes'; expected true or false"),
+        ({"allow_resized_images": 1}, "allow_resized_images=1; expected true or false"),
+        (
+            {"allow_resized_images": True, "image_size": None},
+            "allow_resized_images=True; expected false with image_size null",
+        ),
     ],
 )
 def test_a_bad_value_is_refused_by_name_with_what_was_expected(fields, message):

@@ -110,7 +110,9 @@ def test_a_broken_image_is_named_with_its_place(phantom, config, tmp_path):
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
-    with pytest.raises(ImageError, match=r"\d{8}_\d{3}\.png in .*release/images: .*check sum of its chunk b'IDAT'"):
+    message = r"\d{8}_\d{3}\.png in .*release/images: .*check sum of its chunk b'IDAT'"
+    config.allow_missing_images = False
+    with pytest.warns(UserWarning, match="No dataset is made"), pytest.raises(ImageError, match=message):
         run(tmp_path / "release", config, tmp_path)
 
 

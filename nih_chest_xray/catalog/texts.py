@@ -165,7 +165,7 @@ def preprocessing(built: Built) -> list[str]:
         "Each patient is in one subset only.",
     ]
     if copies := resized(built):
-        texts.insert(1, f"Not the NIH's pixels: {copies}, and averaged from these.")
+        texts.insert(1, f"Not the NIH's pixels: {copies}.")
     if copies := config["augmented_copies"]:
         texts.append(
             f"Each training image with a nodule has {copies} augmented {'copy' if copies == 1 else 'copies'}"
