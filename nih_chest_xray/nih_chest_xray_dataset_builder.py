@@ -16,7 +16,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from nih_chest_xray import downloads, manifest, release
-from nih_chest_xray.cohort import SUBSETS
+from nih_chest_xray.cohort import SUBSETS, empty_classes
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
 from nih_chest_xray.features import make_features
 from nih_chest_xray.files import ReleaseError
@@ -269,6 +269,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             without = f" The dataset will have no subset {' and no '.join(absent)}." if absent else ""
             warnings.warn(
                 f"{missing:,} of the {needed:,} images of config {self.builder_config.name!r} are not in"
-                f" {self._release.place}. Without them there are: {json.dumps(summary['counts'])}.{without}",
+                f" {self._release.place}. Without them there are: {json.dumps(summary['counts'])}.{without}"
+                f" {empty_classes(present, self.builder_config)}".rstrip(),
                 stacklevel=2,
             )

@@ -15,6 +15,7 @@ from etils import epath
 
 from nih_chest_xray.files import ReleaseError, read_file
 from nih_chest_xray.sources import IMAGE_NAME, REPACKED_ADVICE, Folder, Source, StoredImage, TarGz, Zip
+from nih_chest_xray.tables import table_bytes
 
 LABEL_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
 """Names of the label file, the best first."""
@@ -22,6 +23,8 @@ BOX_FILE = "BBox_List_2017.csv"
 OFFICIAL_LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 EXPERT_FILES = {"validation": "validation_labels.csv", "test": "test_labels.csv"}
 """The radiologists' files, by the subset that each becomes. They come in a folder `four_findings_expert_labels`."""
+BOTH_EXPERT_FILES = "google2019_nih-chest-xray-labels.csv"
+"""The two in one, as torchxrayvision packs them (it adds `.gz`). Where the two are missing, this is read."""
 ARCHIVES = tuple(f"images_{number:03d}.tar.gz" for number in range(1, 13))
 """The NIH's archives as its site names them; its download script drops one zero (`images_01.tar.gz`)."""
 _FIRST_IMAGES = (
@@ -32,7 +35,7 @@ _FIRST_IMAGES = (
 """The first image of each archive: they hold all images in the order of names, the first 4,999, the others 10,000."""
 
 _ARCHIVE = re.compile(r"images_([0-9]{2,3})\.tar\.gz")
-_TABLES = (*LABEL_FILES, BOX_FILE, *OFFICIAL_LISTS.values(), *EXPERT_FILES.values())
+_TABLES = (*LABEL_FILES, BOX_FILE, *OFFICIAL_LISTS.values(), *EXPERT_FILES.values(), BOTH_EXPERT_FILES)
 _DEPTH = 3
 """Folders below the one that is given, such as `images_001/images` or `nih/images_001/images`."""
 
@@ -190,8 +193,12 @@ def find_release(folder: epath.Path, known: Mapping[str, KnownFile], allow_repac
 
 
 def file_table(path: epath.Path) -> Table:
-    """Returns a table that is a file of its own."""
-    return Table(str(path), functools.partial(read_file, path))
+    """Returns a table that is a file of its own, plain or gzipped."""
+    return Table(str(path), functools.partial(_read_table, path))
+
+
+def _read_table(path: epath.Path) -> bytes:
+    return table_bytes(read_file(path), str(path))
 
 
 def _walk(folder: epath.Path) -> Iterator[tuple[epath.Path, Set[str]]]:
@@ -237,30 +244,3 @@ def _archive(path: epath.Path, known: Mapping[str, KnownFile], allow_repacked: b
             f" {REPACKED_ADVICE}"
         )
     raise ReleaseError(f"{path} is none of the NIH's twelve archives. {REPACKED_ADVICE}")
-
-
-def read_official_lists(contents: Mapping[str, tuple[bytes, str]]) -> dict[str, frozenset[str]]:
-    """Reads the NIH's lists of image names.
-
-    Args:
-      contents: The bytes of each list and its place, for messages.
-
-    Returns:
-      The names, under the same keys.
-
-    Raises:
-      ReleaseError: A list holds something else than image names, a line each.
-    """
-    lists = {}
-    for subset, (content, place) in contents.items():
-        lines = content.decode("utf-8-sig", errors="replace").split()
-        if not lines:
-            raise ReleaseError(f"{place} is empty. Download the list again.")
-        for number, line in enumerate(lines, start=1):
-            if not IMAGE_NAME.fullmatch(line):
-                raise ReleaseError(
-                    f"{place}, entry {number}: {line[:80]!r}; expected an image name such as 00000013_005.png."
-                    " Download the list again."
-                )
-        lists[subset] = frozenset(lines)
-    return lists
