@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from nih_chest_xray.augmentation import NO_AUGMENTATION
-from nih_chest_xray.cohort import POSITIVE, SUBSETS
+from nih_chest_xray.cohort import POSITIVE, SUBSETS, shared_patients
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
 from nih_chest_xray.features import label_files, make_features
 from nih_chest_xray.manifest import make_manifest, source_of, split_digests, summarise
@@ -262,8 +262,8 @@ def check_names(dataset: Dataset, records: Records) -> Check:
     return conclude("names", f"{len(present):,} names of records, {len(rows):,} of metadata.csv", problems)
 
 
-def check_patients(records: Records) -> Check:
-    """A patient is in one subset; images bear the patient's number.
+def check_patients(dataset: Dataset, records: Records) -> Check:
+    """A patient is in one subset, unless the config allows more; images bear the patient's number.
 
     Of a study's number nothing is asked: in the NIH's table 24,106 follow-ups are not the number in the image's name.
     """
@@ -273,11 +273,15 @@ def check_patients(records: Records) -> Check:
             problems.append(f"{row.image_name} in {row.record}: is not the name of an image")
         elif int(row.image_name[:8]) != row.patient_id:
             problems.append(f"{row.image_name} in {row.record}: has patient_id {row.patient_id}")
+    seen = f"{table['patient_id'].nunique():,} patients"
+    if dataset.config is not None and dataset.config.allow_shared_patients:
+        several = shared_patients(table)
+        return conclude("patients", f"{seen}, {several:,} of them in several subsets, as the config allows", problems)
     first = table.drop_duplicates(["patient_id", "subset"])
     for patient, group in first[first["patient_id"].duplicated(keep=False)].groupby("patient_id"):
         places = [f"{row.subset} ({row.image_name} in {row.record})" for row in group.itertuples(index=False)]
         problems.append(f"patient {patient}: is in {' and '.join(places)}")
-    return conclude("patients", f"{table['patient_id'].nunique():,} patients", problems)
+    return conclude("patients", seen, problems)
 
 
 def check_augmentation(dataset: Dataset, records: Records) -> Check:

@@ -11,7 +11,8 @@ import tensorflow_datasets as tfds
 from nih_chest_xray import augmentation, labels
 
 TASKS = ("nodule", "findings", "nodule_expert")
-SPLITS = ("stratified", "official", "expert")
+SPLITS = ("stratified", "official", "lists", "expert")
+SUBSETS = ("train", "validation", "test")
 IMAGE_FORMATS = ("png", "jpeg")
 
 
@@ -26,10 +27,16 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
       healthy_stride: Keeps every n-th No Finding image, in the order of image names, starting with the first; 1 keeps
         all.
       split: 'stratified' balances classes, views, sexes and ages and keeps patients whole; 'official' takes the NIH's
-        test list and carves validation from the rest in the same way; 'expert', which is for the task 'nodule_expert'
-        alone, validates and tests on the images that radiologists labelled.
+        test list and carves validation from the rest in the same way; 'lists' takes lists of your own; 'expert', which
+        is for the task 'nodule_expert' alone, validates and tests on the images that radiologists labelled.
+      split_lists: For the split 'lists': the file of image names of each subset, {'train': …, 'validation': …,
+        'test': …}, by a path in the manual_dir or an absolute one. Train and one other are needed. Images that are in
+        no list are left out.
+      allow_shared_patients: For the split 'lists': builds also if a patient is in several subsets, and says of how many
+        that is so. Scores on such subsets are too good: a network has seen the patient in training.
       validation_fraction: Share of the cohort, or with the official split of its train_val part, in (0, 1).
-      test_fraction: Share of the cohort, in (0, 1). Not used with the official split. The expert split uses neither.
+      test_fraction: Share of the cohort, in (0, 1). Not used with the official split. The splits 'lists' and 'expert'
+        use neither.
       augmented_copies: Copies of each training image with a nodule, beside the image itself.
       augmentations: Names of registered augmentations. Each copy gets one.
       rotation_degrees: The angle of a rotation is drawn uniformly from plus or minus this.
@@ -44,6 +51,8 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
     views: tuple[str, ...] = labels.VIEWS
     healthy_stride: int = 2
     split: str = "stratified"
+    split_lists: dict[str, str] | None = None
+    allow_shared_patients: bool = False
     validation_fraction: float = 0.1
     test_fraction: float = 0.1
     augmented_copies: int = 0
@@ -89,8 +98,9 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         for field in ("validation_fraction", "test_fraction"):
             value = getattr(self, field)
             self._check(field, _is_number(value) and 0 < value < 1, "a number between 0 and 1, neither included")
-        fitting = ("expert",) if self.task == "nodule_expert" else ("stratified", "official")
+        fitting = ("expert",) if self.task == "nodule_expert" else ("stratified", "official", "lists")
         self._check("split", self.split in fitting, f"{' or '.join(map(repr, fitting))} with task={self.task!r}")
+        self._check_lists()
         if self.split == "stratified":
             total = self.validation_fraction + self.test_fraction
             self._check("test_fraction", total < 1, f"less than 1 together with validation_fraction (now {total:g})")
@@ -114,6 +124,20 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
     def _check(self, field: str, good: bool, expected: str) -> None:
         if not good:
             raise ValueError(f"config {self.name!r}: {field}={getattr(self, field)!r}; expected {expected}")
+
+    def _check_lists(self) -> None:
+        lists = self.split_lists
+        self._check("allow_shared_patients", isinstance(self.allow_shared_patients, bool), "true or false")
+        if self.split != "lists":
+            self._check("split_lists", lists is None, "null (None) unless split is 'lists'")
+            self._check("allow_shared_patients", not self.allow_shared_patients, "false unless split is 'lists'")
+            return
+        good = isinstance(lists, dict) and "train" in lists and len(lists) > 1 and set(lists) <= set(SUBSETS)
+        good = good and all(isinstance(path, str) and path for path in lists.values())
+        self._check("split_lists", good, "the path of a list for 'train' and for 'validation', 'test' or both")
+        # metadata.json knows a list by the name of its file.
+        good = len({path.replace("\\", "/").rsplit("/", 1)[-1] for path in lists.values()}) == len(lists)
+        self._check("split_lists", good, "files of different names")
 
     def _check_whole(self, field: str, low: int | None, high: int | None, alternative: str = "") -> None:
         value = getattr(self, field)

@@ -16,6 +16,7 @@ from nih_chest_xray.files import ReleaseError
 from nih_chest_xray.interruption import first_line, only_download
 from nih_chest_xray.release import (
     ARCHIVES,
+    BOTH_EXPERT_FILES,
     BOX_FILE,
     EXPERT_FILES,
     LABEL_FILES,
@@ -49,7 +50,8 @@ def complete_tables(
     """
     for table in found.tables.values():
         strip(table.read(), table.place)
-    if config.split == "expert" and (absent := [name for name in EXPERT_FILES.values() if name not in found.tables]):
+    absent = [name for name in EXPERT_FILES.values() if name not in found.tables]
+    if config.split == "expert" and absent and BOTH_EXPERT_FILES not in found.tables:
         raise ReleaseError(
             f"{' and '.join(absent)}: not found in {found.place}. The radiologists' labels are had by hand: fill in the"
             f" form at {EXPERT_PAGE} (under 'Additional labels') and put the folder four_findings_expert_labels, with"

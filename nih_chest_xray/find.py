@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import pathlib
 import re
 import time
@@ -20,7 +19,6 @@ from nih_chest_xray.expert_labels import FOUR_FINDINGS, expert_file_kind
 from nih_chest_xray.files import ReleaseError, is_remote, unreadable
 from nih_chest_xray.png import SOURCE_SIZE
 from nih_chest_xray.release import (
-    ARCHIVES,
     BOTH_EXPERT_FILES,
     BOX_FILE,
     EXPERT_FILES,
@@ -149,7 +147,7 @@ def _walk(folder: epath.Path, aside: list[str]) -> Iterator[_Folder]:
 def _identity(directory: epath.Path) -> object:
     if is_remote(directory):
         return str(directory)
-    status = os.stat(directory)
+    status = pathlib.Path(directory).stat()
     return status.st_dev, status.st_ino
 
 
@@ -208,8 +206,8 @@ def _archives(
             found[official] = TarGz(path, known[official].sha256 if official in known else None)
         else:
             refused.setdefault(official, why)
-    aside += [why for official, why in refused.items() if official not in ARCHIVES]
-    return dict(sorted(found.items())), tars, {name: why for name, why in refused.items() if name not in found}
+    aside += refused.values()
+    return dict(sorted(found.items())), tars, refused
 
 
 def _why_doubtful(path: epath.Path, official: str, known: Mapping[str, KnownFile]) -> str:

@@ -15,15 +15,15 @@ import pandas as pd
 import tensorflow_datasets as tfds
 from etils import epath
 
-from nih_chest_xray import downloads, manifest, release, removal
-from nih_chest_xray.cohort import SUBSETS
+from nih_chest_xray import downloads, find, manifest, release, removal
+from nih_chest_xray.cohort import SUBSETS, empty_classes
 from nih_chest_xray.completeness import SHARD_SIZES, missing_parts, shard_sizes
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
 from nih_chest_xray.features import make_features
 from nih_chest_xray.files import ReleaseError, is_remote
 from nih_chest_xray.interruption import flush, full_disk_explained, old_kept, only_build
 from nih_chest_xray.local_build import LocalBuild
-from nih_chest_xray.plan import make_plan
+from nih_chest_xray.plan import make_plan, needed_tables
 from nih_chest_xray.progress import progress
 from nih_chest_xray.writer import DeterministicWriter
 
@@ -192,6 +192,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         images = frozenset(plan.cohort["image_name"])
         if not config.allow_missing_images:
             found = downloads.complete_images(found, images, known, fetch)
+        if found.aside:
+            warnings.warn(f"The build goes on without some files.{found.not_taken()}", stacklevel=2)
         present = plan.cohort[plan.cohort["image_name"].isin(found.held(images))]
         self._release, self._plan = found, plan
         self._manifest = manifest.make_manifest(present, config, plan.boxes)
@@ -283,16 +285,18 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         except (AssertionError, NotADirectoryError):  # TFDS asserts that the folder exists and is not empty.
             if self._manual_dir:
                 folder = epath.Path(self._manual_dir).expanduser()
-                problem = "is empty" if folder.is_dir() else "is no folder" if folder.exists() else "is not there"
+                problem = (
+                    "is empty" if folder.is_dir() else "is not a directory" if folder.exists() else "does not exist"
+                )
                 raise ReleaseError(
                     f"The manual_dir {folder} {problem}. What it may hold:\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
                 ) from None
             return release.Release(place="the manual_dir (none was given)")
-        found = release.find_release(folder, known, config.allow_missing_images)
-        if self._manual_dir and not found.tables and not found.sources:
+        found = find.find_release(folder, known, config.allow_missing_images, needed_tables(config))
+        if self._manual_dir and not found.tables and not found.sources and not found.refused:
             raise ReleaseError(
                 f"Nothing of the NIH's release is in the manual_dir {folder} or the folders in it: no label file, no"
-                f" archive, no image. What it may hold:\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+                f" archive, no image.{found.not_taken()} What it may hold:\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
             )
         return found
 
@@ -314,6 +318,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             without = f" The dataset will have no subset {' and no '.join(absent)}." if absent else ""
             warnings.warn(
                 f"{missing:,} of the {needed:,} images of config {self.builder_config.name!r} are not in"
-                f" {self._release.place}. Without them there are: {json.dumps(summary['counts'])}.{without}",
+                f" {self._release.place}. Without them there are: {json.dumps(summary['counts'])}.{without}"
+                f" {empty_classes(present, self.builder_config)}".rstrip(),
                 stacklevel=2,
             )

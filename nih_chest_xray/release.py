@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
 from collections.abc import Callable, Iterator, Mapping, Set
 
 from etils import epath
 
-from nih_chest_xray.files import ReleaseError, read_file
-from nih_chest_xray.sources import IMAGE_NAME, REPACKED_ADVICE, Folder, Source, StoredImage, TarGz, Zip
+from nih_chest_xray.files import read_file
+from nih_chest_xray.sources import Source, StoredImage, TarGz
+from nih_chest_xray.tables import table_bytes
 
 LABEL_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
 """Names of the label file, the best first."""
@@ -18,6 +18,8 @@ BOX_FILE = "BBox_List_2017.csv"
 OFFICIAL_LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 EXPERT_FILES = {"validation": "validation_labels.csv", "test": "test_labels.csv"}
 """The radiologists' files, by the subset that each becomes. They come in a folder `four_findings_expert_labels`."""
+BOTH_EXPERT_FILES = "google2019_nih-chest-xray-labels.csv"
+"""The two in one, as torchxrayvision packs them (it adds `.gz`). Where the two are missing, this is read."""
 ARCHIVES = tuple(f"images_{number:03d}.tar.gz" for number in range(1, 13))
 """The NIH's archives as its site names them; its download script drops one zero (`images_01.tar.gz`)."""
 _FIRST_IMAGES = (
@@ -26,11 +28,6 @@ _FIRST_IMAGES = (
     *("00024718_000.png", "00028173_003.png"),
 )
 """The first image of each archive: they hold all images in the order of names, the first 4,999, the others 10,000."""
-
-_ARCHIVE = re.compile(r"images_([0-9]{2,3})\.tar\.gz")
-_TABLES = (*LABEL_FILES, BOX_FILE, *OFFICIAL_LISTS.values(), *EXPERT_FILES.values())
-_DEPTH = 3
-"""Folders below the one that is given, such as `images_001/images` or `nih/images_001/images`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +124,13 @@ class Release:
             if source.certain:
                 left -= here
 
+    def not_taken(self) -> str:
+        """Returns a sentence for an error that misses something: what was found, and why it was not taken."""
+        if not self.aside:
+            return ""
+        more = f" (and {len(self.aside) - 5} more)" if len(self.aside) > 5 else ""
+        return f" Found, but not taken: {' '.join(self.aside[:5])}{more}"
+
     def repacked(self, digests: Mapping[str, str]) -> dict[str, str]:
         """Returns which archives are not the NIH's, byte for byte.
 
@@ -145,8 +149,12 @@ class Release:
 
 
 def file_table(path: epath.Path) -> Table:
-    """Returns a table that is a file of its own."""
-    return Table(str(path), functools.partial(read_file, path))
+    """Returns a table that is a file of its own, plain or gzipped."""
+    return Table(str(path), functools.partial(_read_table, path))
+
+
+def _read_table(path: epath.Path) -> bytes:
+    return table_bytes(read_file(path), str(path))
 
 
 def official_archive(path: epath.Path, name: str, known: Mapping[str, KnownFile], refuse_others: bool) -> TarGz:
@@ -154,30 +162,3 @@ def official_archive(path: epath.Path, name: str, known: Mapping[str, KnownFile]
     number = ARCHIVES.index(name)
     end = _FIRST_IMAGES[number + 1] if number + 1 < len(ARCHIVES) else "99999999_999.png"
     return TarGz(path, known[name].sha256, (_FIRST_IMAGES[number], end), refuse_others)
-
-
-def read_official_lists(contents: Mapping[str, tuple[bytes, str]]) -> dict[str, frozenset[str]]:
-    """Reads the NIH's lists of image names.
-
-    Args:
-      contents: The bytes of each list and its place, for messages.
-
-    Returns:
-      The names, under the same keys.
-
-    Raises:
-      ReleaseError: A list holds something else than image names, a line each.
-    """
-    lists = {}
-    for subset, (content, place) in contents.items():
-        lines = content.decode("utf-8-sig", errors="replace").split()
-        if not lines:
-            raise ReleaseError(f"{place} is empty. Download the list again.")
-        for number, line in enumerate(lines, start=1):
-            if not IMAGE_NAME.fullmatch(line):
-                raise ReleaseError(
-                    f"{place}, entry {number}: {line[:80]!r}; expected an image name such as 00000013_005.png."
-                    " Download the list again."
-                )
-        lists[subset] = frozenset(lines)
-    return lists

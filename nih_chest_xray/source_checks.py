@@ -12,14 +12,14 @@ import pandas as pd
 from etils import epath
 from tqdm import tqdm
 
-from nih_chest_xray import release
+from nih_chest_xray import find, release
 from nih_chest_xray.checks import SKIPPED, Check, Dataset, conclude
 from nih_chest_xray.examples import fields, make_examples
 from nih_chest_xray.files import ReleaseError
 from nih_chest_xray.image import ImageError
 from nih_chest_xray.manifest import RowsOfSource, make_manifest, source_of
 from nih_chest_xray.parallel import map_in_order, worker_count
-from nih_chest_xray.plan import make_plan
+from nih_chest_xray.plan import make_plan, with_split_lists
 from nih_chest_xray.records import Records, Schema, digest_image, one_line
 from nih_chest_xray.sources import StoredImage
 
@@ -51,7 +51,7 @@ def open_release(dataset: Dataset, folder: epath.Path | None) -> release.Release
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # That an archive is repacked: what is in it is compared.
-        found = release.find_release(folder, release.known_files(), allow_repacked=True)
+        found = find.find_release(folder, release.known_files(), allow_repacked=True)
     if not found.tables and not found.sources:
         raise ReleaseError(f"Nothing of the NIH's release is in {folder} or the folders in it.")
     return found
@@ -59,7 +59,7 @@ def open_release(dataset: Dataset, folder: epath.Path | None) -> release.Release
 
 def check_tables(dataset: Dataset, found: release.Release) -> Check:
     """The release's tables are, byte for byte, those that the dataset was built from; the label file by any name."""
-    built_from = dataset.metadata["tables"]
+    built_from, found = dataset.metadata["tables"], with_split_lists(found, dataset.config)
     problems = []
     for built_name, table in built_from.items():
         name = (found.label_file or built_name) if built_name == dataset.metadata["label_file"] else built_name

@@ -81,7 +81,9 @@ def stored_size(head: bytes) -> tuple[int, int] | None:
     while head[start : start + 1] == b"\xff" and start + 9 <= len(head):
         # Frame headers (ITU T.81, table B.1) hold the size; DHT, JPG and DAC are not such headers.
         if head[start + 1] in range(0xC0, 0xD0) and head[start + 1] not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(head[start + 7 : start + 9], "big"), int.from_bytes(head[start + 5 : start + 7], "big")
+            return int.from_bytes(head[start + 7 : start + 9], "big"), int.from_bytes(
+                head[start + 5 : start + 7], "big"
+            )
         start += 2 + int.from_bytes(head[start + 2 : start + 4], "big")
     return None
 

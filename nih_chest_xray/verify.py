@@ -72,7 +72,7 @@ def verify(folder: epath.PathLike, manual_dir: epath.PathLike | None = None, ima
         _guarded("records", checks.check_records, records),
         _guarded("counts", checks.check_counts, dataset, records),
         _guarded("names", checks.check_names, dataset, records),
-        _guarded("patients", checks.check_patients, records),
+        _guarded("patients", checks.check_patients, dataset, records),
         _guarded("augmentation", checks.check_augmentation, dataset, records),
         _guarded("splits", checks.check_splits, dataset, records),
     ]

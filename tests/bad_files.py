@@ -23,6 +23,7 @@ from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.downloads import complete_images, complete_tables
 from nih_chest_xray.examples import make_examples
 from nih_chest_xray.files import ReleaseError
+from nih_chest_xray.find import find_release
 from nih_chest_xray.manifest import RowsOfSource, make_manifest
 from nih_chest_xray.plan import make_plan
 from nih_chest_xray.png import ImageError
@@ -32,7 +33,6 @@ from nih_chest_xray.release import (
     LABEL_FILES,
     OFFICIAL_LISTS,
     KnownFile,
-    find_release,
     known_files,
 )
 from nih_chest_xray.tables import TableError
@@ -303,19 +303,19 @@ def in_zip(make: Callable[[], bytes], problem: str = ".+", place: str = rf"archi
     return Case(ReleaseError, message, lambda: {"archive.zip": make()})
 
 
-def table(content: bytes, message: str, file: str = LABELS, split: str = "stratified", error=TableError) -> Case:
+def table(content: bytes, message: str, file: str = LABELS, split: str = "stratified") -> Case:
     message = rf"^\S*{re.escape(file)}{message}"
     if ", row" in message and "download" not in message.lower():
         message += ".*Correct that, or download the file again"
-    return Case(error, message, lambda: {file: content}, functools.partial(read_release, split=split))
+    return Case(TableError, message, lambda: {file: content}, functools.partial(read_release, split=split))
 
 
 def box(row: str, message: str) -> Case:
     return table(lines(boxes.OFFICIAL_HEADER, f"{NAME},Nodule,1,1,5,5,,,", row), f", row 3: {message}", BOX_FILE)
 
 
-def official(content: bytes, message: str, error: type[Exception] = ReleaseError) -> Case:
-    return table(content, message, OFFICIAL_LISTS["test"], "official", error)
+def official(content: bytes, message: str) -> Case:
+    return table(content, message, OFFICIAL_LISTS["test"], "official")
 
 
 def expert(old: str, new: str, message: str) -> Case:

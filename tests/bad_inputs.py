@@ -254,6 +254,7 @@ ZIPS = {
 # Tables.
 
 _AGAIN = r"Download it again"
+_GET_AGAIN = "[Dd]elete it and get it again"
 LABEL_FILES = {
     "a pipe": Case(ReleaseError, f"{LABELS} {_NOT_PLAIN}", lambda: {LABELS: os.mkfifo}),
     "web page": table(
@@ -308,6 +309,19 @@ LABEL_FILES = {
         ", row 3: 10 cells; expected 11, as in the header",
     ),
     "cell too many": table(with_row(ROWS[1] + ",x"), ", row 3: 12 cells; expected 11, as in the header"),
+    "one-hot columns only": table(
+        TABLES[LABELS].replace(b"Finding Labels", b"Nodule"), " has 0 columns for findings; .*official"
+    ),
+    "findings joined by a comma": table(
+        with_cell(1, '"Nodule,Mass"'), ", row 3: findings is 'Nodule,Mass' .*joined by"
+    ),
+    "images of another data set": table(
+        TABLES[LABELS].replace(b"_000.png", b"_000.dcm"), ", row 2: image_name is .* 29 more such rows"
+    ),
+    "gzip, cut": table(gzip.compress(TABLES[LABELS])[:-3], rf" is cut or corrupt \(.*\)\. .*{_GET_AGAIN}"),
+    "gzip, damaged": table(flip(gzip.compress(TABLES[LABELS]), 300), rf" is cut or corrupt \(.*\)\. .*{_GET_AGAIN}"),
+    "gzip, a bomb": table(zeros(31), f" unpacks to more than 33,554,432 bytes.*{_GET_AGAIN}"),
+    "gzip of a web page": table(gzip.compress(b"<html>"), " is a web page, not a table.*open its page in a browser"),
     "row cut": table(TABLES[LABELS][:-30], ", row 31: [0-9]+ cells; expected 11, as in the header"),
 }
 
@@ -319,16 +333,24 @@ BOX_LISTS = {
     "infinite": box(f"{NAME},Mass,1,1,5,inf,,,", "height is 'inf' .*expected pixels above 0"),
     "formula": box(f"{NAME},Mass,1,{FORMULA},5,5,,,", 'y is "=cmd.*expected pixels from 0'),
     "unknown finding": box(f"{NAME},Tumour,1,1,5,5,,,", "finding is 'Tumour' .*expected one of Atelectasis"),
+    "corners, not a size": table(
+        lines("Image Index,Finding Label,xmin,ymin,xmax,ymax", f"{NAME},Mass,1,1,5,5"),
+        " has 0 columns for x;",
+        BOX_FILE,
+    ),
     "empty box": box(f"{NAME},Mass,1,1,0,5,,,", "width is '0' .*expected pixels above 0"),
 }
 
-_IN_LIST = "expected an image name such as 00000013_005.png. Download the list again"
+_IN_LIST = "expected one image name such as 00000013_005.png, .*download the list again"
 LISTS = {
-    "formula": official(lines(*NAMES[:8], FORMULA), f', entry 9: "=cmd.*; {_IN_LIST}'),
-    "path": official(lines(f"images/{NAME}"), f", entry 1: 'images/{NAME}'; {_IN_LIST}"),
-    "bytes": official(bytes(range(128, 256)), f", entry 1: .*; {_IN_LIST}"),
-    "empty": official(b"\n", f" is empty. {_AGAIN}", TableError),
-    "web page": official(b"<html>", " is a web page.*open its page", TableError),
+    "formula": official(lines(*NAMES[:8], FORMULA), f', line 9: "=cmd.*; {_IN_LIST}'),
+    "path": official(lines(f"images/{NAME}"), f", line 1: 'images/{NAME}'; {_IN_LIST}"),
+    "two names on a line": official(lines(NAME, f"{NAMES[1]},{NAMES[2]}"), f", line 2: '{NAMES[1]}.*; {_IN_LIST}"),
+    "bytes": official(bytes(range(128, 256)), f", line 1: .*; {_IN_LIST}"),
+    "comments alone": official(b"# none yet", " holds no image name, .*Download the list again"),
+    "empty": official(b"\n", f" is empty. {_AGAIN}"),
+    "web page": official(b"<html>", " is a web page.*open its page"),
+    "gzip, a bomb": official(zeros(31), f" unpacks to more than .*{_GET_AGAIN}"),
     "image in both": Case(
         CohortError,
         rf"1 images, such as {NAMES[9]}, stand in both of train_val_list.txt and test_list.txt; .*Download the two",
@@ -341,11 +363,19 @@ EXPERTS = {
     "neither YES nor NO": expert("NO,YES", "NO,MAYBE", ", row 2: nodule_or_mass is 'MAYBE' .*expected YES or NO"),
     "formula": expert("NO,YES", f"NO,{FORMULA}", ', row 2: nodule_or_mass is "=cmd.*expected YES or NO'),
     "column missing": expert("Nodule or mass", "Mass", " has 0 columns for nodule_or_mass; expected one. The official"),
-    "image in both files": expert(NAMES[6], NAME, f", row 2: image_name is '{NAME}' .*not in the validation file too"),
+    "image in both files": expert(
+        NAMES[6], NAME, f", row 2: image_name is '{NAME}' .*not in .*validation_labels.csv too"
+    ),
     "patient in both files": expert(
         NAMES[6], NAME.replace("_000", "_001"), ", row 2: .*expected an image of a patient"
     ),
     "image twice": expert(NAMES[7], NAMES[6], ", row 3: image_name is .*expected each image once"),
+    "file of all findings": table(
+        lines("Image ID,Patient ID,Abnormal,Mass,Nodule,Other", f"{NAME},1,NO,NO,NO,NO"),
+        " is, by its header, the radiologists' file of all findings; .* from the folder four_findings_expert_labels",
+        EXPERT_FILES["test"],
+        "expert",
+    ),
     "unknown image": Case(
         TableError,
         "1 images of the radiologists' files, such as 00000099_000.png, are not in the label file. Use the NIH's whole",

@@ -10,7 +10,7 @@ import sys
 
 from etils import epath
 
-from nih_chest_xray import release
+from nih_chest_xray import find, release
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
 from nih_chest_xray.manifest import make_manifest, split_digests
 from nih_chest_xray.phantom import Phantom
@@ -24,7 +24,7 @@ def pinned_lines(config: NihChestXrayConfig, folder: epath.PathLike | None) -> l
     if config.phantom_patients:
         found = Phantom(config.phantom_patients).as_release()
     else:
-        found = release.find_release(epath.Path(folder), release.known_files(), allow_repacked=True)
+        found = find.find_release(epath.Path(folder), release.known_files(), allow_repacked=True)
     if config.split == "expert" and not {*release.EXPERT_FILES.values()} <= {*found.tables}:
         return []
     plan = make_plan(found, config, release.known_files())

@@ -128,9 +128,9 @@ def test_what_is_sent_with_the_pipeline_does_not_grow_with_the_release(release_d
     from etils import epath
 
     from nih_chest_xray.beam_build import BeamBuild, _read_table
+    from nih_chest_xray.find import find_release
     from nih_chest_xray.manifest import make_manifest
     from nih_chest_xray.plan import make_plan
-    from nih_chest_xray.release import find_release
 
     config = make_config(allow_missing_images=True)
     found = find_release(epath.Path(release_dir), {}, allow_repacked=True)

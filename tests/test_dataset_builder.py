@@ -22,10 +22,11 @@ from nih_chest_xray.cohort import SUBSETS, CohortError, make_cohort
 from nih_chest_xray.config import NAMED_CONFIGS
 from nih_chest_xray.downloads import download
 from nih_chest_xray.files import ReleaseError
+from nih_chest_xray.find import find_release
 from nih_chest_xray.image import ImageError
 from nih_chest_xray.manifest import make_manifest
 from nih_chest_xray.plan import make_plan
-from nih_chest_xray.release import LABEL_FILES, find_release
+from nih_chest_xray.release import LABEL_FILES
 from nih_chest_xray.sources import TarGz
 from nih_chest_xray.tables import TableError
 

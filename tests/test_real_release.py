@@ -15,10 +15,11 @@ from etils import epath
 import nih_chest_xray
 from nih_chest_xray.cohort import SUBSETS
 from nih_chest_xray.config import NAMED_CONFIGS
+from nih_chest_xray.find import find_release
 from nih_chest_xray.labels import FINDINGS
 from nih_chest_xray.phantom import tar_gz
 from nih_chest_xray.plan import make_plan
-from nih_chest_xray.release import LABEL_FILES, find_release, known_files
+from nih_chest_xray.release import LABEL_FILES, known_files
 
 pytestmark = pytest.mark.real
 

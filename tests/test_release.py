@@ -10,15 +10,13 @@ import pytest
 from etils import epath
 
 from nih_chest_xray.files import ReleaseError
+from nih_chest_xray.find import find_release
 from nih_chest_xray.phantom import tar_gz
 from nih_chest_xray.release import (
     ARCHIVES,
     LABEL_FILES,
-    OFFICIAL_LISTS,
     KnownFile,
     Release,
-    find_release,
-    read_official_lists,
 )
 
 NAMES = tuple(f"{patient:08d}_{follow_up:03d}.png" for patient in (1, 2, 1400, 3900) for follow_up in (0, 1))
@@ -323,47 +321,6 @@ def test_folder_that_is_none_is_an_error(tmp_path, name):
     write(tmp_path, {"file.csv": b"x"})
     with pytest.raises(ReleaseError, match=f"{name} is not a folder. Give the folder in which the NIH's files are"):
         find(tmp_path / name)
-
-
-def with_lists(train_val: bytes, test: bytes) -> dict[str, tuple[bytes, str]]:
-    contents = {"train_val": train_val, "test": test}
-    return {subset: (content, f"here/{OFFICIAL_LISTS[subset]}") for subset, content in contents.items()}
-
-
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
-@pytest.mark.parametrize("end", ["", "\n"])
-def test_official_lists_are_read_with_and_without_a_newline_at_the_end(newline, end):
-    train_val, test = NAMES[:5], NAMES[5:]
-    release = with_lists((newline.join(train_val) + end).encode(), (newline.join(test) + end).encode())
-    assert read_official_lists(release) == {"train_val": set(train_val), "test": set(test)}
-
-
-BAD_LISTS = {
-    "web page": (b"<!DOCTYPE html>\n<html>", "entry 1: '<!DOCTYPE'"),
-    "another name": (b"00000001_000.png\n00000001_001.jpg", "entry 2: '00000001_001.jpg'"),
-    "cut in a name": (b"00000001_000.png\n00000013_0", "entry 2: '00000013_0'"),
-    "a table": (b"Image Index,Finding Labels\n", "entry 1: 'Image'"),
-    "a picture": (b"\x89PNG\r\n\x1a\n", "entry 1: '.PNG'"),
-}
-
-
-@pytest.mark.parametrize("subset", OFFICIAL_LISTS)
-@pytest.mark.parametrize(("content", "expected"), BAD_LISTS.values(), ids=BAD_LISTS.keys())
-def test_official_list_that_is_none_is_refused_by_place_and_entry(content, expected, subset):
-    release = with_lists(**({"train_val": b"00000001_000.png", "test": b"00000002_000.png"} | {subset: content}))
-    with pytest.raises(ReleaseError, match=f"^here/{OFFICIAL_LISTS[subset]}, {expected}.*Download the list again"):
-        read_official_lists(release)
-
-
-@pytest.mark.real
-def test_real_lists_have_the_published_sizes_and_share_no_patient(real_dir):
-    tables = find_release(epath.Path(real_dir), {}, False).tables
-    lists = read_official_lists({subset: (tables[name].read(), name) for subset, name in OFFICIAL_LISTS.items()})
-    patients = {subset: {name[:8] for name in names} for subset, names in lists.items()}
-    # The numbers are the NIH's own.
-    assert {subset: len(names) for subset, names in lists.items()} == {"train_val": 86_524, "test": 25_596}
-    assert {subset: len(numbers) for subset, numbers in patients.items()} == {"train_val": 28_008, "test": 2_797}
-    assert patients["train_val"].isdisjoint(patients["test"])
 
 
 @pytest.mark.real

@@ -108,7 +108,7 @@ def _facts(built: Built, files: list[DataFile]) -> list[tuple[str, str]]:
     examples = f"{built.total:,}" + (f" ({copies:,} augmented copies)" if copies else "")
     return [
         ("Examples", examples),
-        ("Patients", f"{sum(built.metadata['patients'].values()):,}" + (" synthetic" if built.synthetic else "")),
+        ("Patients", texts.patients(built) + (" synthetic" if built.synthetic else "")),
         ("Images", f"{width} × {height}, grey, {built.config['image_format'].upper()}"),
         ("Size", f"{_size(sum(file.size for file in files))} in {len(files)} files"),
         ("Format", built.file_format),

@@ -84,6 +84,8 @@ def biases(built: Built) -> list[str]:
         return ["Nearly half of the synthetic patients have a nodule, far more than in any hospital."]
     texts = ["One institution: patients of the NIH Clinical Center, on its devices and with its reports."]
     stride = built.config["healthy_stride"]
+    if built.metadata.get("shared_patients"):
+        texts.append(patient_subsets(built))
     if built.config["task"] != "findings":
         texts.append(
             "Images with other findings alone are left out: all are either of the positive class or No Finding."
@@ -124,14 +126,14 @@ def sensitive(built: Built) -> list[str]:
 
 def collection(built: Built) -> str:
     """Returns how images came to be in the dataset."""
-    patients = sum(built.metadata["patients"].values())
     if built.synthetic:
-        return f"{built.total:,} images of {patients:,} synthetic patients, drawn by code from a seed."
+        return f"{built.total:,} images of {patients(built)} synthetic patients, drawn by code from a seed."
     copies = sum(built.metadata["augmented"].values())
     return (
         "Frontal chest radiographs of patients of the NIH Clinical Center, with labels mined from their radiology"
         f" reports, released by the NIH as ChestX-ray14 ({RELEASE_PAGE}): 112,120 images of 30,805 patients. This"
-        f" config holds {built.total - copies:,} of them, of {patients:,} patients, and {copies:,} augmented copies."
+        f" config holds {built.total - copies:,} of them, of {patients(built)} patients, and {copies:,} augmented"
+        " copies."
     )
 
 
@@ -146,7 +148,7 @@ def preprocessing(built: Built) -> list[str]:
         f" {config['image_format'].upper()}."
         if size
         else f"The {source} 1024 x 1024 images are stored as they are, grey, as PNG.",
-        "Each patient is in one subset only.",
+        patient_subsets(built),
     ]
     if copies := config["augmented_copies"]:
         texts.append(
@@ -154,6 +156,22 @@ def preprocessing(built: Built) -> list[str]:
             f" ({', '.join(config['augmentations'])}); validation and test have none."
         )
     return texts
+
+
+def patients(built: Built) -> str:
+    """Returns how many patients there are. Those in several subsets are counted in each, so it is then a bound."""
+    number = f"{sum(built.metadata['patients'].values()):,}"
+    return f"at most {number}" if built.metadata.get("shared_patients") else number
+
+
+def patient_subsets(built: Built) -> str:
+    """Returns whether patients are in one subset each."""
+    if shared := built.metadata.get("shared_patients"):
+        return (
+            f"{shared:,} patients are in several subsets, as the lists of image names say that were given to the build:"
+            " scores on validation and test are better than on patients whom a network has never seen."
+        )
+    return "Each patient is in one subset only."
 
 
 def annotation(built: Built) -> list[str]:
