@@ -31,7 +31,7 @@ from nih_chest_xray.release import (
     official_archive,
 )
 from nih_chest_xray.sources import REPACKED_ADVICE, Folder, Source, Tar, TarGz, Zip, image_name, stored_size
-from nih_chest_xray.tables import TableError, read_header, table_bytes
+from nih_chest_xray.tables import TableError, read_header, strip, table_bytes
 
 TABLES = (*LABEL_FILES, BOX_FILE, *OFFICIAL_LISTS.values(), *EXPERT_FILES.values(), BOTH_EXPERT_FILES)
 _SECONDS = 120
@@ -351,9 +351,9 @@ def _choose(candidates: Sequence[_Candidate], aside: list[str]) -> _Candidate | 
 def _problem(candidate: _Candidate) -> str | None:
     name, place = candidate.name, candidate.table.place
     try:
-        content = candidate.table.read()
+        content = strip(candidate.table.read(), place)
         if name in OFFICIAL_LISTS.values():
-            words = content[:1000].decode("utf-8-sig", errors="replace").split()
+            words = content[:1000].decode(errors="replace").split()
             good, expected = bool(words) and image_name(words[0]) is not None, "a list of image names"
         elif name in (*EXPERT_FILES.values(), BOTH_EXPERT_FILES):
             good, expected = expert_file_kind(content) == FOUR_FINDINGS, f"a file of {_EXPERT_FOLDER}, by its header"

@@ -198,7 +198,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._release, self._plan = found, plan
         self._manifest = manifest.make_manifest(present, config, plan.boxes)
         if self._manifest.empty:
-            raise ReleaseError(f"{found.place} holds none of the images that config {config.name!r} needs.")
+            raise ReleaseError(
+                f"{found.place} holds none of the images that config {config.name!r} needs.{found.not_taken()}"
+            )
         self._tell_what_is_missing(self._manifest)
         # TFDS does not write empty subsets, which only a build from a part of the images can have.
         subsets = [subset for subset in SUBSETS if (self._manifest["subset"] == subset).any()]

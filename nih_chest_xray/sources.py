@@ -200,12 +200,7 @@ class Zip:
     def head(self, name: str) -> bytes:
         """Returns the first bytes of an image."""
         archive, members = self._open()
-        member = members[_by_image(sorted(members, reverse=True))[name]]
-        try:
-            with archive.open(member) as file:
-                return file.read(_HEAD)
-        except READERS_ERRORS as error:
-            raise unreadable(f"{self._path}, member {printable(member.filename)}", error) from error
+        return self._read(archive, members[_by_image(sorted(members, reverse=True))[name]], _HEAD)
 
     def part(self, names: Collection[str]) -> Zip:
         """Returns the same zip, with these images alone."""
@@ -227,7 +222,7 @@ class Zip:
         members = sorted(archive.infolist(), key=lambda member: member.header_offset, reverse=True)
         return archive, {_base(member.filename): member for member in members if _is_file(member)}
 
-    def _read(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    def _read(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int = MAX_SIZE + 1) -> bytes:
         place = f"{self._path}, member {printable(member.filename)}"
         require_small(place, member.file_size)
         if member.flag_bits & _ENCRYPTED:
@@ -240,7 +235,7 @@ class Zip:
         try:
             with archive.open(member) as file:
                 # What a member claims to have need not be what is in it.
-                content = file.read(MAX_SIZE + 1)
+                content = file.read(most)
         except READERS_ERRORS as error:
             raise unreadable(place, error) from error
         require_small(place, len(content))
