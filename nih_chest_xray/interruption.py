@@ -1,8 +1,7 @@
 """Interruption: one build of a dataset at a time, nothing left of those that died, and what stopped one is told.
 
 TFDS makes a dataset in a folder `incomplete.…` beside its final place, which it renames when all is done, and removes
-if an error ends the build. It downloads into folders `….tmp.…`. What a killed process leaves of both is removed here,
-by the next one.
+if an error ends the build. What a killed process leaves of it is removed here, by the next one.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from collections.abc import Iterable, Iterator
 
 import filelock
 from etils import epath
-from tensorflow_datasets.core.download import resource
 
 from nih_chest_xray.files import is_remote
 
@@ -70,12 +68,11 @@ def only_build(dataset: epath.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def only_download(folder: epath.Path, urls: Iterable[str]) -> Iterator[None]:
-    """Waits until nobody else downloads into a folder, so that nothing is downloaded twice, and removes what died.
+def only_download(folder: epath.Path) -> Iterator[None]:
+    """Waits until nobody else downloads into a folder, and says so, so that nothing is downloaded twice.
 
     Args:
-      folder: TFDS's for downloads of this dataset.
-      urls: What is to be downloaded.
+      folder: It is made if it does not exist.
     """
     place = folder / ".nih_chest_xray.lock"
     try:
@@ -83,10 +80,7 @@ def only_download(folder: epath.Path, urls: Iterable[str]) -> Iterator[None]:
     except filelock.Timeout:
         print(f"Another process downloads into {folder}: waiting until it is done.", flush=True)
         lock = _lock(place, wait=True)
-    with lock as held:
-        if held.is_locked:
-            for url in urls:
-                _remove(folder.glob(f"{resource.get_dl_fname(url)}.tmp.*"))
+    with lock:
         yield
 
 
@@ -113,7 +107,7 @@ def told(dataset: epath.Path) -> Iterator[None]:
         ) from error
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: object) -> str:
     """Returns the first line of an error's text; those of servers and of TFDS can be pages long."""
     return str(error).strip().partition("\n")[0][:300]
 
@@ -161,7 +155,7 @@ def _lock(path: epath.Path, wait: bool = False) -> contextlib.AbstractContextMan
             raise
         warnings.warn(
             f"{path.parent} is on a file system without locks ({error.strerror}): take care that no other process works"
-            " there at the same time, and remove folders `incomplete.…` and `….tmp.…` of those that died.",
+            " there at the same time, and remove folders `incomplete.…` of those that died.",
             stacklevel=4,
         )
         return _NoLock()

@@ -15,7 +15,7 @@ import pandas as pd
 import tensorflow_datasets as tfds
 from etils import epath
 
-from nih_chest_xray import downloads, manifest, release
+from nih_chest_xray import downloads, manifest, release, transfer
 from nih_chest_xray.cohort import SUBSETS
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
 from nih_chest_xray.features import make_features
@@ -24,6 +24,7 @@ from nih_chest_xray.interruption import flush, only_build, told
 from nih_chest_xray.local_build import LocalBuild
 from nih_chest_xray.plan import make_plan
 from nih_chest_xray.progress import progress
+from nih_chest_xray.room import Need, build_size, require_room
 from nih_chest_xray.writer import DeterministicWriter, bounded_memory
 
 _LICENCE = (
@@ -146,18 +147,21 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         config: NihChestXrayConfig = self.builder_config
         known = release.known_files()
-        fetch = functools.partial(downloads.download, dl_manager, self.name)
+        fetch = functools.partial(transfer.fetch, epath.Path(dl_manager.download_dir) / self.name)
         found = self._find_release(dl_manager, known)
         found = downloads.complete_tables(found, config, known, fetch)
         plan = make_plan(found, config, known)
         images = frozenset(plan.cohort["image_name"])
         if not config.allow_missing_images:
+            planned = manifest.make_manifest(plan.cohort, config, plan.boxes)
+            fetch = functools.partial(fetch, also_needed=[self._needed_room(planned)])
             found = downloads.complete_images(found, images, known, fetch)
         present = plan.cohort[plan.cohort["image_name"].isin(found.held(images))]
         self._release, self._plan = found, plan
         self._manifest = manifest.make_manifest(present, config, plan.boxes)
         if self._manifest.empty:
             raise ReleaseError(f"{found.place} holds none of the images that config {config.name!r} needs.")
+        require_room([self._needed_room(self._manifest)])
         self._tell_what_is_missing(self._manifest)
         # TFDS does not write empty subsets, which only a build from a part of the images can have.
         subsets = [subset for subset in SUBSETS if (self._manifest["subset"] == subset).any()]
@@ -187,6 +191,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 " archives, or extract the one you have: what a folder holds is known before the build, which can then"
                 " leave the subset out."
             )
+
+    def _needed_room(self, planned: pd.DataFrame) -> Need:
+        size = build_size(self.builder_config, len(planned), sorted_here=not self._uses_beam)
+        return Need(self.data_dir_root, size, "the dataset, and the sorting of its records,")
 
     def _record_stored(self) -> None:
         self._progress.stored()

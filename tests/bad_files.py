@@ -36,6 +36,7 @@ from nih_chest_xray.release import (
     known_files,
 )
 from nih_chest_xray.tables import TableError
+from nih_chest_xray.transfer import TransferError
 
 LABELS = LABEL_FILES[0]
 NAMES = tuple(f"{patient:08d}_000.png" for patient in range(1, 31))
@@ -69,8 +70,8 @@ TABLES = {
 }
 
 
-def no_network(urls):
-    raise ConnectionError("no network")
+def no_network(files):
+    raise TransferError("no network")
 
 
 def config_of(split: str, own: bool) -> NihChestXrayConfig:
