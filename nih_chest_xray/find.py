@@ -17,6 +17,7 @@ from etils import epath
 
 from nih_chest_xray.expert_labels import FOUR_FINDINGS, expert_file_kind
 from nih_chest_xray.files import ReleaseError, is_remote, unreadable
+from nih_chest_xray.official_lists import read_official_lists
 from nih_chest_xray.png import SOURCE_SIZE
 from nih_chest_xray.release import (
     BOTH_EXPERT_FILES,
@@ -353,9 +354,9 @@ def _problem(candidate: _Candidate) -> str | None:
     try:
         content = strip(candidate.table.read(), place)
         if name in OFFICIAL_LISTS.values():
-            words = content[:1000].decode(errors="replace").split()
-            good, expected = bool(words) and image_name(words[0]) is not None, "a list of image names"
-        elif name in (*EXPERT_FILES.values(), BOTH_EXPERT_FILES):
+            read_official_lists({name: (content, place)})
+            return None
+        if name in (*EXPERT_FILES.values(), BOTH_EXPERT_FILES):
             good, expected = expert_file_kind(content) == FOUR_FINDINGS, f"a file of {_EXPERT_FOLDER}, by its header"
         else:
             wanted = {"imageindex", "findinglabel" if name == BOX_FILE else "findinglabels"}

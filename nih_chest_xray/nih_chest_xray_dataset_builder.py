@@ -15,7 +15,7 @@ import pandas as pd
 import tensorflow_datasets as tfds
 from etils import epath
 
-from nih_chest_xray import downloads, find, manifest, release, removal
+from nih_chest_xray import downloads, find, manifest, release, removal, transfer
 from nih_chest_xray.cohort import SUBSETS, empty_classes
 from nih_chest_xray.completeness import SHARD_SIZES, missing_parts, shard_sizes
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
@@ -25,6 +25,7 @@ from nih_chest_xray.interruption import flush, full_disk_explained, old_kept, on
 from nih_chest_xray.local_build import LocalBuild
 from nih_chest_xray.plan import make_plan, needed_tables
 from nih_chest_xray.progress import progress
+from nih_chest_xray.room import Need, build_size, require_room
 from nih_chest_xray.writer import DeterministicWriter
 
 _LICENCE = (
@@ -173,24 +174,27 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig
     ) -> None:
         self._manual_dir = download_config.manual_dir
+        self._cap = download_config.max_examples_per_split
         self._uses_beam = bool(download_config.beam_options or download_config.beam_runner)
         self._manifest = None
         with contextlib.ExitStack() as self._resources:
             super()._download_and_prepare(dl_manager, download_config)
             if self._manifest is not None:
                 # TFDS renames this folder when all is done, so what is written appears with the dataset or not at all.
-                self._write_metadata(download_config.max_examples_per_split)
+                self._write_metadata(self._cap)
             flush(self.data_path)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         config: NihChestXrayConfig = self.builder_config
         known = release.known_files()
-        fetch = functools.partial(downloads.download, dl_manager, self.name)
+        fetch = functools.partial(transfer.fetch, epath.Path(dl_manager.download_dir) / self.name)
         found = self._find_release(dl_manager, known)
         found = downloads.complete_tables(found, config, known, fetch)
         plan = make_plan(found, config, known)
         images = frozenset(plan.cohort["image_name"])
         if not config.allow_missing_images:
+            planned = manifest.make_manifest(plan.cohort, config, plan.boxes)
+            fetch = functools.partial(fetch, also_needed=[self._needed_room(planned)])
             found = downloads.complete_images(found, images, known, fetch)
         if found.aside:
             warnings.warn(f"The build goes on without some files.{found.not_taken()}", stacklevel=2)
@@ -201,6 +205,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             raise ReleaseError(
                 f"{found.place} holds none of the images that config {config.name!r} needs.{found.not_taken()}"
             )
+        require_room([self._needed_room(self._manifest)])
         self._tell_what_is_missing(self._manifest)
         # TFDS does not write empty subsets, which only a build from a part of the images can have.
         subsets = [subset for subset in SUBSETS if (self._manifest["subset"] == subset).any()]
@@ -230,6 +235,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 " archives, or extract the one you have: what a folder holds is known before the build, which can then"
                 " leave the subset out."
             )
+
+    def _needed_room(self, planned: pd.DataFrame) -> Need:
+        examples = len(planned) if self._cap is None else min(len(planned), self._cap * len(SUBSETS))
+        size = build_size(self.builder_config, examples, sorted_here=not self._uses_beam)
+        return Need(self.data_dir_root, size, "the dataset, and the sorting of its records,")
 
     def _record_stored(self) -> None:
         self._progress.stored()

@@ -159,6 +159,16 @@ def _read_table(path: epath.Path) -> bytes:
 
 def official_archive(path: epath.Path, name: str, known: Mapping[str, KnownFile], refuse_others: bool) -> TarGz:
     """Returns a file that is taken for the NIH's archive of this name until its digest shows otherwise."""
-    number = ARCHIVES.index(name)
-    end = _FIRST_IMAGES[number + 1] if number + 1 < len(ARCHIVES) else "99999999_999.png"
-    return TarGz(path, known[name].sha256, (_FIRST_IMAGES[number], end), refuse_others)
+    return TarGz(path, known[name].sha256, _contents(name), refuse_others)
+
+
+def held_by(archive: str, names: Set[str]) -> Set[str]:
+    """Returns those of the image names that are in the NIH's archive of this name."""
+    first, end = _contents(archive)
+    return {name for name in names if first <= name < end}
+
+
+def _contents(archive: str) -> tuple[str, str]:
+    """Returns the name of the first image in one of the NIH's archives, and one behind that of the last."""
+    number = ARCHIVES.index(archive)
+    return _FIRST_IMAGES[number], _FIRST_IMAGES[number + 1] if number + 1 < len(ARCHIVES) else "99999999_999.png"

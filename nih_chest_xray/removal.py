@@ -49,6 +49,7 @@ UNFINISHED = Kind(
     "an unfinished build", re.compile(rf"incomplete\.[A-Z0-9]{{6}}_{_VERSION}"), re.compile(rf"{_DATASET}|{_WORK}")
 )
 REPLACED = Kind("a replaced dataset", re.compile(rf"replaced\.[A-Z0-9]{{6}}_{_VERSION}"), re.compile(_DATASET))
+UNFINISHED_DOWNLOAD = Kind("the part of a file that came", re.compile(r"[\w.-]+\.part"), None)
 BEAM_TASKS = Kind("the tasks of a Beam build", re.compile("beam"), re.compile(r"(source|rows)-\d{5}\.pickle|\w+\.json"))
 
 
@@ -78,7 +79,7 @@ def remove(path: epath.Path, kind: Kind, within: epath.Path) -> None:
     if path.parent != within or not kind.name.fullmatch(path.name) or _is_link(path):
         raise RemovalRefusedError(f"{path} is not {kind.noun}; it is left as it is.")
     if kind.contents is None:
-        if not _is_plain(path):
+        if path.exists() and not _is_plain(path):
             raise RemovalRefusedError(f"{path} is not a file; it is left as it is.")
         path.unlink(missing_ok=True)
         return

@@ -25,7 +25,7 @@ from nih_chest_xray.examples import make_examples
 from nih_chest_xray.files import ReleaseError
 from nih_chest_xray.find import find_release
 from nih_chest_xray.manifest import RowsOfSource, make_manifest
-from nih_chest_xray.plan import make_plan
+from nih_chest_xray.plan import make_plan, needed_tables
 from nih_chest_xray.png import ImageError
 from nih_chest_xray.release import (
     BOX_FILE,
@@ -36,6 +36,7 @@ from nih_chest_xray.release import (
     known_files,
 )
 from nih_chest_xray.tables import TableError
+from nih_chest_xray.transfer import TransferError
 
 LABELS = LABEL_FILES[0]
 NAMES = tuple(f"{patient:08d}_000.png" for patient in range(1, 31))
@@ -69,8 +70,8 @@ TABLES = {
 }
 
 
-def no_network(urls):
-    raise ConnectionError("no network")
+def no_network(files):
+    raise TransferError("no network")
 
 
 def config_of(split: str, own: bool) -> NihChestXrayConfig:
@@ -98,11 +99,13 @@ def read_release(folder: Path, split: str = "stratified", own: bool = True) -> d
       The examples' images.
     """
     config, known, wanted = config_of(split, own), known_files(), frozenset({NAME})
-    found = find_release(epath.Path(folder), known, own)
+    found = find_release(epath.Path(folder), known, own, needed_tables(config))
     plan = make_plan(complete_tables(found, config, known, no_network), config, known)
     if not own:
         found = complete_images(found, wanted, known, no_network)
     rows = RowsOfSource(make_manifest(plan.cohort, config, plan.boxes))
+    if not found.held(wanted):
+        raise ReleaseError(found.not_taken())  # As the builder's error says.
     return {
         name: example["image"]
         for image in found.images(wanted)
@@ -314,8 +317,14 @@ def box(row: str, message: str) -> Case:
     return table(lines(boxes.OFFICIAL_HEADER, f"{NAME},Nodule,1,1,5,5,,,", row), f", row 3: {message}", BOX_FILE)
 
 
+def not_taken(content: bytes, message: str, file: str, split: str) -> Case:
+    """A file whose name may be anybody's: it is left aside, and the error about what is missing says why."""
+    message = rf"not found in .*Found, but not taken: \S*{re.escape(file)}{message}"
+    return Case(ReleaseError, message, lambda: {file: content}, functools.partial(read_release, split=split))
+
+
 def official(content: bytes, message: str) -> Case:
-    return table(content, message, OFFICIAL_LISTS["test"], "official")
+    return not_taken(content, message, OFFICIAL_LISTS["test"], "official")
 
 
 def expert(old: str, new: str, message: str) -> Case:
