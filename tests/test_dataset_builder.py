@@ -355,7 +355,6 @@ def broken_image(folder, phantom):
         (unrelated, ReleaseError, "Nothing of the NIH's release is in the manual_dir"),
         (web_page, TableError, "Data_Entry_2017_v2020.csv is a web page"),
         (cut_archive, ReleaseError, "images_001.tar.gz is cut or corrupt"),
-        (few_patients, CohortError, "subset would have no"),
         (broken_image, ImageError, r"0000.*\.png in .*images: the PNG of 5000 bytes is cut or corrupt"),
     ],
 )
@@ -367,6 +366,27 @@ def test_bad_input_gets_one_clear_error_and_leaves_nothing(
         build(make_config(allow_missing_images=True), tmp_path / "release", tmp_path / "data")
     assert downloads == []
     assert_nothing_is_left(tmp_path / "data")
+
+
+def test_too_few_patients_are_refused_and_leave_nothing(phantom, tmp_path, make_config, downloads):
+    few_patients(tmp_path / "release", phantom)
+    with pytest.raises(CohortError, match="subset would have no"):
+        build(make_config(), tmp_path / "release", tmp_path / "data")
+    assert downloads == []
+    assert_nothing_is_left(tmp_path / "data")
+
+
+def test_a_part_that_lacks_the_images_of_a_class_says_that_auroc_is_undefined(
+    phantom_dir, phantom_labels, tmp_path, make_config
+):
+    config = make_config(allow_missing_images=True, image_size=16)
+    cohort = make_cohort(phantom_labels, config)
+    gone = cohort.loc[(cohort["subset"] == "test") & cohort["positive"], "image_name"]
+    shutil.copytree(phantom_dir, tmp_path / "release", ignore=lambda folder, names: {*gone} & {*names})
+    with pytest.warns(UserWarning, match="test has no image of Nodule: AUROC is undefined there.$"):
+        builder = build(config, tmp_path / "release", tmp_path / "data")
+    assert builder.info.metadata["counts"]["test"]["Nodule"] == 0
+    assert builder.info.metadata["missing_images"] == len(gone) > 0
 
 
 def test_an_archive_without_the_nihs_digest_is_refused_before_it_is_read(phantom, tmp_path, make_config):
