@@ -18,7 +18,7 @@ from nih_chest_xray.augmentation import NO_AUGMENTATION
 from nih_chest_xray.cohort import POSITIVE, SUBSETS
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
 from nih_chest_xray.features import label_files, make_features
-from nih_chest_xray.manifest import make_manifest, source_of, split_digests, summarise
+from nih_chest_xray.manifest import cap_of, cut_subsets, make_manifest, source_of, split_digests, summarise
 from nih_chest_xray.records import Records, formats, one_line, shards
 from nih_chest_xray.release import OFFICIAL_LISTS
 
@@ -227,7 +227,20 @@ def check_counts(dataset: Dataset, records: Records) -> Check:
         for key, value in _flatten(summary):
             if said.get(key) != value:
                 problems.append(f"metadata.json: {key} is {said.get(key)}; by the sound records {value}")
-    return conclude("counts", ", ".join(f"{subset} {number:,}" for subset, number in counted.items()), problems)
+    seen = ", ".join(f"{subset} {number:,}" for subset, number in counted.items())
+    cap = cap_of(dataset.metadata or {})
+    if cap is not None:
+        seen += f"; {_capped(cap)}"
+        for subset, number in counted.items():
+            if number > cap:
+                problems.append(
+                    f"{subset}: {number:,} sound records; by metadata.json's max_examples_per_split {cap:,}"
+                )
+    return conclude("counts", seen, problems)
+
+
+def _capped(cap: int) -> str:
+    return f"a trial build of at most {cap:,} examples a subset (--max_examples_per_split)"
 
 
 def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -305,9 +318,11 @@ def check_augmentation(dataset: Dataset, records: Records) -> Check:
     originals = originals.assign(positive=pd.Series(nodules, originals.index, bool))
     planned = make_manifest(originals, config, {})
     planned = planned[planned["augmentation"] != NO_AUGMENTATION].set_index("image_name")
+    # A cap may end between an image and its copies.
+    absent = [] if "train" in cut_subsets(dataset.metadata) else planned.index.difference(copies["image_name"])
     problems = [
         f"{name}: a copy of {planned.at[name, 'source_name']} that the config asks for is in no sound record"
-        for name in planned.index.difference(copies["image_name"])
+        for name in absent
     ]
     sources = originals.set_index("image_name")
     for copy in copies.itertuples(index=False):
@@ -352,6 +367,8 @@ def check_splits(dataset: Dataset, records: Records) -> Check:
         return Check("splits", SKIPPED, f"built from {unofficial[0]}, which is not the NIH's own")
     if missing := dataset.metadata["missing_images"]:
         return Check("splits", SKIPPED, f"{missing:,} images were missing when it was built")
+    if cut_subsets(dataset.metadata):
+        return Check("splits", SKIPPED, _capped(cap_of(dataset.metadata)))
     problems = []
     for subset, found in split_digests(records.table).items():
         if found != pinned[subset]:

@@ -140,7 +140,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             super()._download_and_prepare(dl_manager, download_config)
             if self._manifest is not None:
                 # TFDS renames this folder when all is done, so what is written appears with the dataset or not at all.
-                self._write_metadata(capped=download_config.max_examples_per_split is not None)
+                # TFDS does not cap what Beam makes.
+                self._write_metadata(None if self._uses_beam else download_config.max_examples_per_split)
             flush(self.data_path)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
@@ -191,12 +192,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _record_stored(self) -> None:
         self._progress.stored()
 
-    def _write_metadata(self, capped: bool) -> None:
-        """Writes metadata.csv and fills metadata.json, both with what was really made."""
+    def _write_metadata(self, cap: int | None) -> None:
+        """Writes metadata.csv and fills metadata.json, both with what was really made.
+
+        Args:
+          cap: Examples that TFDS takes of each subset at most, for a trial build; None for all.
+        """
         names, digests = self._build.report()
         repacked = self._release.repacked(digests)
         made = self._manifest["image_name"].isin(names)
-        if not capped and not made.all():
+        if cap is None and not made.all():
             self._refuse_or_tell_what_was_not_found(self._manifest[~made], self._manifest[made])
         for name, digest in repacked.items():
             warnings.warn(
@@ -206,7 +211,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             )
         written = self._manifest[made]
         (self.data_path / "metadata.csv").write_text(manifest.metadata_csv(written))
-        missing = len(self._plan.cohort) - (written if not capped else self._manifest)["source_name"].nunique()
+        missing = len(self._plan.cohort) - (written if cap is None else self._manifest)["source_name"].nunique()
         self.info.metadata.clear()
         self.info.metadata.update(
             manifest.summarise(written, self.builder_config)
@@ -214,6 +219,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             | {
                 "config": {"name": self.builder_config.name, **self.builder_config.choices},
                 "missing_images": missing,
+                "max_examples_per_split": cap,
                 "repacked_archives": repacked,
                 "versions": {
                     "nih_chest_xray": str(self.version),

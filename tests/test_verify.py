@@ -620,6 +620,61 @@ def test_a_build_from_a_part_knows_what_was_missing(phantom, phantom_dir, tmp_pa
     assert done["labels"].offenders[0].startswith(f"{missing} images of the config's cohort are in no sound record; ")
 
 
+def build_capped(cap, phantom_dir, tmp_path, make_config):
+    config = make_config(image_size=16, augmented_copies=3)
+    builder = nih_chest_xray.Builder(config=config, data_dir=tmp_path)
+    capped = tfds.download.DownloadConfig(manual_dir=phantom_dir, max_examples_per_split=cap)
+    builder.download_and_prepare(download_config=capped)
+    return epath.Path(builder.data_dir)
+
+
+def edit_metadata_json(folder, **values):
+    path = folder / "metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_a_trial_build_passes_and_is_called_one(phantom_dir, tmp_path, make_config):
+    """At 4, training ends in the midst of an image's three copies."""
+    folder = build_capped(4, phantom_dir, tmp_path, make_config)
+    done, failed = outcome(folder, phantom_dir)
+    assert failed == set()
+    assert done["counts"].seen == (
+        "train 4, validation 4, test 4; a trial build of at most 4 examples a subset (--max_examples_per_split)"
+    )
+    # Without the word of the cap, all that it left out is missing.
+    edit_metadata_json(folder, max_examples_per_split=None)
+    assert outcome(folder, phantom_dir)[1] == {"augmentation", "labels"}
+    edit_metadata_json(folder, max_examples_per_split=3)
+    done, failed = outcome(folder)
+    assert failed == {"counts"}
+    assert done["counts"].offenders[0] == "train: 4 sound records; by metadata.json's max_examples_per_split 3"
+
+
+def test_a_record_that_a_trial_build_lost_is_named(phantom_dir, tmp_path, make_config):
+    folder = build_capped(6, phantom_dir, tmp_path, make_config)
+    records = read(shard(folder, "test"))
+    write(shard(folder, "test"), records[1:])
+    done, failed = outcome(folder)
+    assert {"counts", "names"} <= failed
+    assert done["names"].offenders[0].startswith(f"{name_of(records[0])}: is in row ")
+
+
+def test_a_cap_explains_only_what_the_subsets_lack_that_it_has_cut(phantom_dir, tmp_path, make_config):
+    """At 40 only training is cut; an image that test lacks is missing for another reason."""
+    folder = build_capped(40, phantom_dir, tmp_path, make_config)
+    done, failed = outcome(folder, phantom_dir, 1)
+    assert failed == set()
+    assert done["counts"].seen.startswith("train 40, ")
+    records = read(shard(folder, "test"))
+    assert len(records) < 40
+    write(shard(folder, "test"), records[1:])
+    done, _ = outcome(folder, phantom_dir, 1)
+    assert done["labels"].offenders == (
+        f"1 images of the config's cohort are in no sound record, such as {name_of(records[0])}; 0 were missing at the"
+        " build",
+    )
+
+
 @pytest.mark.parametrize("file_format", ["array_record", "parquet"])
 def test_other_formats_pass_and_a_flipped_byte_is_named(file_format, built, phantom_dir, tmp_path, make_config):
     folder = build(make_config(image_size=64), phantom_dir, tmp_path, file_format)
@@ -868,11 +923,21 @@ def test_the_splits_of_a_named_config_are_the_pinned_ones():
     [
         ({"seed": 1}, "a custom config"),
         ({"metadata": {"missing_images": 29000}}, "29,000 images were missing when it was built"),
+        (
+            {"metadata": {"max_examples_per_split": 24, "examples": {"train": 24, "validation": 24, "test": 22}}},
+            "a trial build of at most 24 examples a subset (--max_examples_per_split)",
+        ),
     ],
 )
 def test_splits_that_nothing_is_pinned_for_are_skipped(changes, why):
     check = checks.check_splits(*sample_dataset(**changes))
     assert (check.status, check.seen) == ("skipped", why)
+
+
+def test_splits_that_a_cap_did_not_cut_are_compared():
+    examples = {"train": 101, "validation": 24, "test": 22}
+    dataset, records = sample_dataset(metadata={"max_examples_per_split": 102, "examples": examples})
+    assert checks.check_splits(dataset, records).status == "ok"
 
 
 def test_splits_from_an_unofficial_label_file_are_skipped():
