@@ -1,4 +1,4 @@
-"""Expert labels: what radiologists say of some of the images (Majkowska et al., Radiology 2019, adjudicated)."""
+"""Expert labels: what radiologists say of some of the images (Majkowska et al., Radiology 2020, adjudicated)."""
 
 from __future__ import annotations
 

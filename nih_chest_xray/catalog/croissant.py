@@ -55,7 +55,7 @@ def croissant(built: Built, examples: pd.DataFrame, files: list[DataFile], url: 
         data_preprocessing_protocol=texts.preprocessing(built),
         data_annotation_protocol=texts.annotation(built),
         machine_annotation_tools=_tools(built),
-        data_biases=[*texts.biases(built), _composition(examples)],
+        data_biases=[*texts.biases(built, examples), _composition(examples)],
         data_limitations=texts.limits(built),
         data_use_cases=texts.use_cases(built),
         personal_sensitive_information=texts.sensitive(built),
@@ -135,7 +135,7 @@ def _missing(built: Built, examples: pd.DataFrame) -> str:
     unknown = int((examples["patient_age"] < 0).sum())
     return (
         f"{built.metadata['missing_images']:,} images that the config would hold were not there when it was built. The"
-        f" age of {unknown:,} examples is unknown and stored as -1."
+        f" age of {unknown:,} examples is unknown and stored as -1. {' '.join(texts.trial(built))}".rstrip()
     )
 
 

@@ -32,6 +32,7 @@ def dataset_page(
     return _render(
         "dataset.html.jinja",
         built=built,
+        examples=examples,
         info=built.builder.info,
         texts=texts,
         facts=_facts(built, files),
