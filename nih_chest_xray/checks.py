@@ -18,8 +18,8 @@ from nih_chest_xray.augmentation import NO_AUGMENTATION
 from nih_chest_xray.cohort import POSITIVE, SUBSETS, shared_patients
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
 from nih_chest_xray.features import label_files, make_features
-from nih_chest_xray.manifest import make_manifest, source_of, split_digests, summarise
-from nih_chest_xray.records import Records, one_line, shards
+from nih_chest_xray.manifest import cap_of, cut_subsets, make_manifest, source_of, split_digests, summarise
+from nih_chest_xray.records import Records, formats, one_line, shards
 from nih_chest_xray.release import OFFICIAL_LISTS
 
 OK, FAILED, SKIPPED = "ok", "FAILED", "skipped"
@@ -134,26 +134,31 @@ def conclude(name: str, seen: str, offenders: Iterable[str]) -> Check:
 
 
 def check_files(dataset: Dataset) -> Check:
-    """Shards are those that dataset_info.json names, of the size that it records; the other files can be read."""
-    info, named = dataset.info, shards(dataset.info)
-    expected = {path.name for _, path in named}
-    for other in info.alternative_file_formats:
-        expected |= {path.name for _, path in shards(info, other)}
-    there = {path.name for path in dataset.folder.iterdir() if _SHARD.fullmatch(path.name)}
-    missing = sorted({path.name for _, path in named} - there)
-    problems = [f"{name}: is named by dataset_info.json, but not there" for name in missing]
+    """Shards of each format are as dataset_info.json counts them, of its size; the other files can be read."""
+    info, folder = dataset.info, dataset.folder
+    there = {path.name for path in folder.iterdir() if _SHARD.fullmatch(path.name)}
+    missing, expected, seen = [], set(), []
+    for file_format in formats(info):
+        named = file_format in info.available_file_formats()
+        paths = [path for _, path in shards(info, file_format)]
+        absent = (
+            "is named by dataset_info.json, but not there" if named else "is not there, as others of its format are"
+        )
+        missing += [f"{path.name}: {absent}" for path in paths if path.name not in there]
+        expected |= {path.name for path in paths}
+        found = [path.stat().length for path in paths if path.name in there]
+        note = "" if named else " (not named by dataset_info.json, so that TFDS does not read them)"
+        seen.append(f"{len(found)} {file_format.value} shards of {sum(found):,} bytes{note}")
+    problems = sorted(missing)
     problems += [f"{name}: is there, but not named by dataset_info.json" for name in sorted(there - expected)]
-    problems += [f"{name}: is not there" for name in label_files(info.features) if not (dataset.folder / name).exists()]
-    total = 0
-    for subset, split in info.splits.items():
-        size = sum(path.stat().length for name, path in named if name == subset and path.name in there)
-        total += size
-        problems += [] if any(path.name in missing for path in split.filepaths) else _size_problems(info, split, size)
+    problems += [f"{name}: is not there" for name in label_files(info.features) if not (folder / name).exists()]
+    for split in info.splits.values():
+        if all(path.name in there for path in split.filepaths):
+            problems += _size_problems(info, split, sum(epath.Path(path).stat().length for path in split.filepaths))
     problems += [*dataset.problems, *_schema_problems(dataset)]
     rows = "" if dataset.listed is None else f"; metadata.csv of {len(dataset.listed):,} rows"
     read = "" if dataset.metadata is None else "; metadata.json"
-    seen = f"{len(named) - len(missing)} {info.file_format.value} shards of {total:,} bytes{rows}{read}"
-    return conclude("files", seen, problems)
+    return conclude("files", f"{', '.join(seen)}{rows}{read}", problems)
 
 
 def _size_problems(info: tfds.core.DatasetInfo, split: tfds.core.SplitInfo, size: int) -> list[str]:
@@ -189,20 +194,27 @@ def _describe(feature: tfds.features.FeatureConnector, name: str = "") -> Iterat
 
 
 def check_records(records: Records) -> Check:
-    """Every record can be read and parsed, and its image decodes whole, to the declared size."""
-    seen = f"{sum(records.lengths.values()):,} found, {len(records.problems):,} broken"
-    return conclude("records", seen, records.problems)
+    """Every record can be read and parsed, its image decodes whole, and other formats have the first one's examples."""
+    first, *others = records.lengths
+    broken = [text for name in records.lengths for text in records.problems[name]]
+    seen = [f"{sum(records.lengths[first].values()):,} found, {len(records.problems[first]):,} broken"]
+    for name in others:
+        found, wrong = sum(records.lengths[name].values()), len(records.problems[name])
+        seen.append(f"{found:,} in {name}, {wrong:,} differences from {first}")
+    return conclude("records", "; ".join(seen), broken)
 
 
 def check_counts(dataset: Dataset, records: Records) -> Check:
     """dataset_info.json, metadata.csv and metadata.json count what the records are."""
     problems, table = [], records.table
     counted = {subset: int((table["subset"] == subset).sum()) for subset in dataset.info.splits}
-    for subset, split in dataset.info.splits.items():
-        for path, length in zip(split.filepaths, split.shard_lengths, strict=True):
-            found = records.lengths.get(path.name, 0)
+    declared = [length for split in dataset.info.splits.values() for length in split.shard_lengths]
+    for name, lengths in records.lengths.items():
+        for (_, path), length in zip(shards(dataset.info, tfds.core.FileFormat(name)), declared, strict=True):
+            found = lengths.get(path.name, 0)
             if found != length:
                 problems.append(f"{path.name}: {found:,} records; by dataset_info.json {length:,}")
+    for subset, split in dataset.info.splits.items():
         if counted[subset] != split.num_examples:
             problems.append(f"{subset}: {counted[subset]:,} sound records; by dataset_info.json {split.num_examples:,}")
     for subset in sorted({*counted, *SUBSETS}) if dataset.listed is not None else ():
@@ -215,7 +227,20 @@ def check_counts(dataset: Dataset, records: Records) -> Check:
         for key, value in _flatten(summary):
             if said.get(key) != value:
                 problems.append(f"metadata.json: {key} is {said.get(key)}; by the sound records {value}")
-    return conclude("counts", ", ".join(f"{subset} {number:,}" for subset, number in counted.items()), problems)
+    seen = ", ".join(f"{subset} {number:,}" for subset, number in counted.items())
+    cap = cap_of(dataset.metadata or {})
+    if cap is not None:
+        seen += f"; {_capped(cap)}"
+        for subset, number in counted.items():
+            if number > cap:
+                problems.append(
+                    f"{subset}: {number:,} sound records; by metadata.json's max_examples_per_split {cap:,}"
+                )
+    return conclude("counts", seen, problems)
+
+
+def _capped(cap: int) -> str:
+    return f"a trial build of at most {cap:,} examples a subset (--max_examples_per_split)"
 
 
 def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -297,9 +322,11 @@ def check_augmentation(dataset: Dataset, records: Records) -> Check:
     originals = originals.assign(positive=pd.Series(nodules, originals.index, bool))
     planned = make_manifest(originals, config, {})
     planned = planned[planned["augmentation"] != NO_AUGMENTATION].set_index("image_name")
+    # A cap may end between an image and its copies.
+    absent = [] if "train" in cut_subsets(dataset.metadata) else planned.index.difference(copies["image_name"])
     problems = [
         f"{name}: a copy of {planned.at[name, 'source_name']} that the config asks for is in no sound record"
-        for name in planned.index.difference(copies["image_name"])
+        for name in absent
     ]
     sources = originals.set_index("image_name")
     for copy in copies.itertuples(index=False):
@@ -344,6 +371,8 @@ def check_splits(dataset: Dataset, records: Records) -> Check:
         return Check("splits", SKIPPED, f"built from {unofficial[0]}, which is not the NIH's own")
     if missing := dataset.metadata["missing_images"]:
         return Check("splits", SKIPPED, f"{missing:,} images were missing when it was built")
+    if cut_subsets(dataset.metadata):
+        return Check("splits", SKIPPED, _capped(cap_of(dataset.metadata)))
     problems = []
     for subset, found in split_digests(records.table).items():
         if found != pinned[subset]:

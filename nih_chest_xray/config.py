@@ -189,7 +189,8 @@ NAMED_CONFIGS = [
         name="nodule_expert",
         description=(
             "Nodule or Mass against No Finding, text-mined, for training; validation and test are the images that"
-            " radiologists labelled (Majkowska et al., Radiology 2019), no patient of theirs in training."
+            " radiologists labelled (Majkowska et al., Radiology 2020), whatever else these show, and none of their"
+            " patients is in training."
         ),
         task="nodule_expert",
         split="expert",

@@ -142,6 +142,26 @@ def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, A
     return summary
 
 
+def cap_of(metadata: Mapping[str, Any]) -> int | None:
+    """Returns how many examples a subset has at most (`--max_examples_per_split`); None for all, as by default.
+
+    Args:
+      metadata: Of metadata.json.
+    """
+    cap = metadata.get("max_examples_per_split")
+    return cap if isinstance(cap, int) and not isinstance(cap, bool) else None
+
+
+def cut_subsets(metadata: Mapping[str, Any]) -> list[str]:
+    """Returns the subsets from which the cap of a trial build may have taken examples: those that have as many as it.
+
+    Args:
+      metadata: Of metadata.json.
+    """
+    cap = cap_of(metadata)
+    return [] if cap is None else [subset for subset in SUBSETS if metadata["examples"][subset] >= cap]
+
+
 def split_digests(manifest: pd.DataFrame) -> dict[str, tuple[int, str]]:
     """Returns each subset's number of examples, and the SHA-256 of their names, sorted, each with a newline."""
     names = {subset: sorted(manifest.loc[manifest["subset"] == subset, "image_name"]) for subset in SUBSETS}

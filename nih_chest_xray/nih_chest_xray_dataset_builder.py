@@ -174,8 +174,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig
     ) -> None:
         self._manual_dir = download_config.manual_dir
-        self._cap = download_config.max_examples_per_split
         self._uses_beam = bool(download_config.beam_options or download_config.beam_runner)
+        # TFDS does not cap what Beam makes.
+        self._cap = None if self._uses_beam else download_config.max_examples_per_split
         self._manifest = None
         with contextlib.ExitStack() as self._resources:
             super()._download_and_prepare(dl_manager, download_config)
@@ -248,7 +249,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         """Writes metadata.csv and fills metadata.json, both with what was really made.
 
         Args:
-          cap: How many examples a split may have, in a trial build.
+          cap: Examples that TFDS takes of each subset at most, for a trial build; None for all.
         """
         names, digests = self._build.report()
         repacked = self._release.repacked(digests)

@@ -17,7 +17,7 @@ from nih_chest_xray.checks import SKIPPED, Check, Dataset, conclude
 from nih_chest_xray.examples import fields, make_examples
 from nih_chest_xray.files import ReleaseError
 from nih_chest_xray.image import ImageError
-from nih_chest_xray.manifest import RowsOfSource, make_manifest, source_of
+from nih_chest_xray.manifest import RowsOfSource, cut_subsets, make_manifest, source_of
 from nih_chest_xray.parallel import map_in_order, worker_count
 from nih_chest_xray.plan import make_plan, with_split_lists
 from nih_chest_xray.records import Records, Schema, digest_image, one_line
@@ -30,11 +30,11 @@ class Planned:
 
     Attributes:
       manifest: The rows of the source images that the records have, by `image_name`.
-      absent: Names of the cohort's images that no record has.
+      absent: The cohort's images that no record has, with `image_name` and `subset`.
     """
 
     manifest: pd.DataFrame
-    absent: tuple[str, ...]
+    absent: pd.DataFrame
 
 
 def open_release(dataset: Dataset, folder: epath.Path | None) -> release.Release | None:
@@ -86,7 +86,7 @@ def plan_again(dataset: Dataset, records: Records, found: release.Release) -> Pl
         plan = make_plan(found, dataset.config, release.known_files())
     present = plan.cohort["image_name"].isin(set(records.table["image_name"].map(source_of)))
     manifest = make_manifest(plan.cohort[present], dataset.config, plan.boxes)
-    return Planned(manifest.set_index("image_name", drop=False), tuple(plan.cohort.loc[~present, "image_name"]))
+    return Planned(manifest.set_index("image_name", drop=False), plan.cohort.loc[~present, ["image_name", "subset"]])
 
 
 def check_labels(dataset: Dataset, records: Records, planned: Planned) -> Check:
@@ -94,15 +94,22 @@ def check_labels(dataset: Dataset, records: Records, planned: Planned) -> Check:
     schema, problems = Schema(dataset.info.features), []
     rows = {row.image_name: row for row in planned.manifest.itertuples(index=False)}
     missing = dataset.metadata["missing_images"]
-    if len(planned.absent) != missing:
+    cut = cut_subsets(dataset.metadata)
+    # What a cap has left out is in the subsets that it has cut.
+    absent = planned.absent[~planned.absent["subset"].isin(cut)]
+    if len(absent) > missing or len(planned.absent) < missing:
         # Which of them were missing at the build is written nowhere.
-        some = f", such as {planned.absent[0]}" if planned.absent and not missing else ""
+        some = f", such as {absent['image_name'].iloc[0]}" if len(absent) and not missing else ""
         problems.append(
-            f"{len(planned.absent):,} images of the config's cohort are in no sound record{some}; {missing:,} were"
+            f"{len(absent):,} images of the config's cohort are in no sound record{some}; {missing:,} were"
             " missing at the build"
         )
     present = set(records.table["image_name"])
-    problems += [f"{name}: is planned, but in no sound record" for name in rows if name not in present]
+    problems += [
+        f"{name}: is planned, but in no sound record"
+        for name, row in rows.items()
+        if name not in present and row.subset not in cut
+    ]
     for stored in records.table.itertuples(index=False):
         row = rows.get(stored.image_name)
         if row is None:

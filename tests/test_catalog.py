@@ -13,12 +13,14 @@ import sys
 
 import cv2
 import filelock
+import mlcroissant
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from conftest import CATALOG_CONFIGS, CATALOG_FORMATS
 from pages import Page
 from tensorflow_datasets.core.community import community_register, config
+from tensorflow_datasets.scripts.cli.convert_format_utils import convert_dataset
 
 from nih_chest_xray import NihChestXrayConfig
 from nih_chest_xray.__main__ import main
@@ -358,6 +360,30 @@ def test_a_dataset_out_of_its_place_is_opened_by_its_folder(catalog_data, tmp_pa
     code = Page(tmp_path / "site" / "index.html").by_id("tensorflow")["text"]
     assert f'tfds.builder_from_directory(\n    "{tmp_path / "moved"}"' in code
     exec(code.replace("    ...", "    pass"), {})
+
+
+def test_a_folder_with_several_formats_is_shown_whole_and_its_code_reads_it(catalog_data, tmp_path):
+    folder = shutil.copytree(dataset_dir(catalog_data, "drawn"), tmp_path / "nih_chest_xray" / "drawn" / "1.0.0")
+    for file_format in ("array_record", "parquet"):
+        convert_dataset(out_dir=None, out_file_format=file_format, dataset_version_dir=[folder], num_workers=1)
+    out = write_site(tmp_path, tmp_path / "site")
+    page = Page(out / "index.html")
+    kinds = [name.split(".")[1].split("-")[0] for name in names_in(folder) if "-of-" in name]
+    assert collections.Counter(kinds) == {"tfrecord": 3, "array_record": 3, "parquet": 3}
+    assert [row[0] for row in page.table("files")[1:]] == names_in(folder)
+    assert [line.split("  ")[1] for line in (out / "SHA256SUMS").read_text().splitlines()] == names_in(folder)
+    subprocess.run(["sha256sum", "-c", "--quiet", out / "SHA256SUMS"], cwd=folder, check=True)
+    assert "tfrecord, array_record, parquet" in [element["text"] for element in page.all("dd")]
+    sizes = []
+    exec(page.by_id("tensorflow")["text"].replace("    ...", "    sizes.append(len(labels))"), {"sizes": sizes})
+    train = [row["image_name"] for row in metadata_rows(tmp_path, "drawn") if row["subset"] == "train"]
+    assert sum(sizes) == len(train)
+    # What TFDS reads by index, it reads from the second format.
+    source = tfds.data_source("nih_chest_xray/drawn", split="train", data_dir=tmp_path)
+    assert sorted(example["image_name"].decode() for example in source) == train
+    records = list(mlcroissant.Dataset(out / "croissant.json").records("train"))
+    read = tfds.builder_from_directory(folder).info.features.deserialize_example_np
+    assert sorted(read(record["train/data"])["image_name"].decode() for record in records) == train
 
 
 @pytest.mark.parametrize("url", ["https://host.test/data/", "gs://bucket/data"])

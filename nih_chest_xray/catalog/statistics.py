@@ -87,6 +87,36 @@ def finding_counts(examples: pd.DataFrame, subsets: list[str]) -> pd.DataFrame:
     return pd.DataFrame(counts, index=list(FINDINGS))
 
 
+def populations(examples: pd.DataFrame, positive: str, names: frozenset[str]) -> pd.DataFrame:
+    """Returns whom the subsets show, in a task of two classes: a row a subset, of images that are no copies.
+
+    Args:
+      examples: As `read_examples` returns them.
+      positive: The label of the positive class.
+      names: The findings that the text-mined label of that class stands for.
+
+    Returns:
+      Numbers of images: `images`, `front` (AP), `positive`, `negative`, `mined` (that have one of the findings), `both`
+      (of these, positive) and `other` (negative, with text-mined findings, none of them one of `names`).
+    """
+    table = originals(examples)
+    is_positive = table["label"] == positive
+    mined = table["findings"].map(lambda findings: not names.isdisjoint(findings)).astype(bool)
+    flags = pd.DataFrame(
+        {
+            "images": True,
+            "front": table["view_position"] == "AP",
+            "positive": is_positive,
+            "negative": ~is_positive,
+            "mined": mined,
+            "both": mined & is_positive,
+            "other": ~mined & ~is_positive & (table["findings"].str.len() > 0),
+        },
+        table.index,
+    )
+    return flags.groupby(table["subset"], sort=False).sum()
+
+
 def co_occurrence(examples: pd.DataFrame) -> pd.DataFrame:
     """Returns how many images have both of two findings, (14, 14); on the diagonal, how many have the one."""
     has = _indicators(examples)
