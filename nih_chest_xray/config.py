@@ -77,7 +77,7 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
           ValueError: A field has a value that cannot be built. The message names it and says what was expected.
         """
         good = isinstance(self.name, str) and CONFIG_NAME.fullmatch(self.name)
-        expected = "up to 100 letters, digits, '_', '.' and '-' (it is a folder's name), the first no sign"
+        expected = "letters, digits, '_', '.' and '-', up to 100 (it is a folder's name), the first no sign"
         self._check("name", bool(good), expected)
         self.views = self._names("views", labels.VIEWS)
         self.augmentations = self._names("augmentations", None)

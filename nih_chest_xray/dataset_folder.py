@@ -65,13 +65,15 @@ def plain_files(folder: epath.Path) -> list[epath.Path]:
     files, problems = [], []
     for path in paths:
         kind = _kind(path)
-        if kind not in (None, _FOLDER):
+        if kind == _FOLDER:
+            continue
+        if kind is not None:
             problems.append(f"{line(path.name)}: is {kind}; expected a plain file in the dataset's own folder")
         elif not _FILE_NAME.fullmatch(path.name):
             problems.append(
                 f"{shown(path.name)}: is no name of a dataset's file (letters, digits and _.@+,=-); move it elsewhere"
             )
-        elif kind is None:
+        else:
             files.append(path)
     if problems:
         raise DatasetError(problems)

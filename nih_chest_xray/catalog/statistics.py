@@ -57,6 +57,9 @@ def read_examples(built: Built) -> pd.DataFrame:
             f"metadata.csv does not list the examples that the records hold, {len(built.table)} and {len(examples)}, or"
             " gives them other labels or subsets",
         )
+    for subset, split in built.builder.info.splits.items():
+        if split.num_examples != (number := int((examples["subset"] == subset).sum())):
+            raise damaged(built.path, f"{subset} has {number:,} records; by dataset_info.json {split.num_examples:,}")
     counted = summarise(examples, built.made)
     if other := [key for key, value in counted.items() if built.metadata.get(key) != value]:
         raise damaged(built.path, f"metadata.json has other {' and '.join(other)} than its records")
