@@ -60,8 +60,7 @@ def _verify(parsed: argparse.Namespace) -> int:
             importlib.import_module(module)
         done = verify.verify(parsed.dataset_dir, parsed.release, None if parsed.all else parsed.images)
     except (verify.UsageError, ImportError) as error:
-        print(f"nih-chest-xray verify: {error}", file=sys.stderr)
-        return 2
+        return _refuse("verify", error)
     print(verify.as_json(done) if parsed.json else verify.report(done))
     return int(verify.failed(done))
 
@@ -81,10 +80,17 @@ def _catalog(asked: argparse.Namespace) -> int:
         from nih_chest_xray.catalog.site import write_site
 
         print(write_site(asked.data_dir, asked.out, asked.url) / "index.html")
-    except CatalogError as error:
-        print(f"nih-chest-xray catalog: {error}", file=sys.stderr)
-        return 2
+    except (CatalogError, OSError) as error:  # The second: a place that may not be written to, a full disk.
+        return _refuse("catalog", error)
     return 0
+
+
+def _refuse(command: str, error: Exception) -> int:
+    """Tells what is wrong, on one line that a terminal can take whatever a dataset's files are called."""
+    from nih_chest_xray.metadata_schema import line
+
+    print(f"nih-chest-xray {command}: {line(str(error), 4000)}", file=sys.stderr)
+    return 2
 
 
 def _whole(text: str) -> int:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import tensorflow_datasets as tfds
 from etils import epath
@@ -17,15 +15,16 @@ from etils import epath
 from nih_chest_xray.augmentation import NO_AUGMENTATION
 from nih_chest_xray.cohort import POSITIVE, SUBSETS, shared_patients
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
-from nih_chest_xray.features import label_files, make_features
+from nih_chest_xray.dataset_folder import open_builder, read_metadata
+from nih_chest_xray.features import differences, label_files
 from nih_chest_xray.manifest import cap_of, cut_subsets, make_manifest, source_of, split_digests, summarise
-from nih_chest_xray.records import Records, formats, one_line, shards
+from nih_chest_xray.metadata_schema import line
+from nih_chest_xray.records import Records, formats, shards
 from nih_chest_xray.release import OFFICIAL_LISTS
 
 OK, FAILED, SKIPPED = "ok", "FAILED", "skipped"
 NO_CONFIG = "metadata.json gives no config, see files"
 
-_HEADER = ["image_name", "label", "subset"]
 _SHARD = re.compile(r".*-\d{5}-of-\d{5}(\..*)?")
 _TFRECORD_FRAME = 16
 """Bytes that a TFRecord file has for each record, beside the record's own."""
@@ -75,61 +74,16 @@ def open_dataset(folder: epath.Path) -> Dataset:
     """Reads a dataset's small files.
 
     Raises:
-      Exception: What TFDS raises where it cannot open the dataset.
+      DatasetError: It cannot be opened.
     """
-    problems: list[str] = []
-
-    def attempt(read: Callable[[], Any], what: str) -> Any:
-        try:
-            return read()
-        except FileNotFoundError:
-            problems.append(f"{what}: is not there")
-        except Exception as error:  # What a damaged file sets off: errors of the system, JSON, the config.
-            problems.append(f"{what}: {one_line(error)}")
-        return None
-
-    info = tfds.builder_from_directory(folder).info
-    metadata = attempt(lambda: _read_metadata_json(folder / "metadata.json"), "metadata.json")
-    config = None
-    if metadata is not None:
-        config = attempt(lambda: NihChestXrayConfig(**metadata["config"]), "metadata.json's config cannot be made")
-    listed = attempt(lambda: _read_metadata_csv(folder / "metadata.csv"), "metadata.csv")
-    return Dataset(folder, info, metadata, config, listed, tuple(problems))
-
-
-def unreadable(folder: epath.Path) -> list[str]:
-    """Returns which of the files without which TFDS opens no dataset are missing or no JSON, and what is wrong."""
-    problems = []
-    for name in ("dataset_info.json", "features.json"):
-        try:
-            json.loads((folder / name).read_text())
-        except FileNotFoundError:
-            problems.append(f"{name}: is not there")
-        except Exception as error:  # As above.
-            problems.append(f"{name}: {one_line(error)}")
-    return problems
-
-
-def _read_metadata_json(path: epath.Path) -> dict[str, Any]:
-    metadata = json.loads(path.read_text())
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("config"), dict):
-        raise ValueError("expected an object with the config's fields under 'config'")
-    return metadata
-
-
-def _read_metadata_csv(path: epath.Path) -> pd.DataFrame:
-    rows = list(csv.reader(path.read_text().splitlines(), strict=True))
-    if not rows or rows[0] != _HEADER:
-        raise ValueError(f"the header is {','.join(rows[0]) if rows else ''!r}; expected {','.join(_HEADER)}")
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(_HEADER):
-            raise ValueError(f"row {number} has {len(row)} cells; expected {len(_HEADER)}")
-    return pd.DataFrame(rows[1:], columns=_HEADER, dtype=object).assign(row=range(2, len(rows) + 1))
+    info = open_builder(folder).info
+    told = read_metadata(folder, info.config_name)
+    return Dataset(folder, info, told.metadata, told.config, told.listed, told.problems)
 
 
 def conclude(name: str, seen: str, offenders: Iterable[str]) -> Check:
     """Returns a check that failed if there are offenders."""
-    offenders = tuple(offenders)
+    offenders = tuple(map(line, offenders))  # Each one may quote what stands in a record.
     return Check(name, FAILED if offenders else OK, seen, offenders)
 
 
@@ -155,7 +109,7 @@ def check_files(dataset: Dataset) -> Check:
     for split in info.splits.values():
         if all(path.name in there for path in split.filepaths):
             problems += _size_problems(info, split, sum(epath.Path(path).stat().length for path in split.filepaths))
-    problems += [*dataset.problems, *_schema_problems(dataset)]
+    problems += [*dataset.problems, *(differences(info.features, dataset.config) if dataset.config else ())]
     rows = "" if dataset.listed is None else f"; metadata.csv of {len(dataset.listed):,} rows"
     read = "" if dataset.metadata is None else "; metadata.json"
     return conclude("files", f"{', '.join(seen)}{rows}{read}", problems)
@@ -169,28 +123,6 @@ def _size_problems(info: tfds.core.DatasetInfo, split: tfds.core.SplitInfo, size
     if info.file_format.value != "tfrecord" or not recorded or size in (recorded, expected):
         return []
     return [f"the shards of {split.name} have {size:,} bytes; by dataset_info.json {expected:,}"]
-
-
-def _schema_problems(dataset: Dataset) -> list[str]:
-    if dataset.config is None:
-        return []
-    stored, expected = (dict(_describe(f)) for f in (dataset.info.features, make_features(dataset.config)))
-    return [
-        f"features.json and the labels.txt files: {name} is {stored.get(name)}, by the config {expected.get(name)}"
-        for name in sorted(stored.keys() | expected.keys())
-        if stored.get(name) != expected.get(name)
-    ]
-
-
-def _describe(feature: tfds.features.FeatureConnector, name: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(feature, tfds.features.FeaturesDict):
-        for key, inner in feature.items():
-            yield from _describe(inner, f"{name}/{key}".lstrip("/"))
-    elif isinstance(feature, tfds.features.Sequence):
-        yield from _describe(feature.feature, f"{name}[]")
-    else:
-        names = f" {feature.names}" if isinstance(feature, tfds.features.ClassLabel) else ""
-        yield name, f"{type(feature).__name__} {feature.shape} {np.dtype(feature.np_dtype).name}{names}"
 
 
 def check_records(records: Records) -> Check:
@@ -388,7 +320,7 @@ def _splits_alike(named: NihChestXrayConfig, config: NihChestXrayConfig) -> bool
 def _pinned_splits() -> dict[str, dict[str, tuple[int, str]]]:
     """Returns splits.tsv: {config: {subset: (examples, SHA-256 of the sorted image names)}}."""
     pinned: dict[str, dict[str, tuple[int, str]]] = {}
-    for line in epath.Path(__file__).with_name("splits.tsv").read_text().splitlines()[1:]:
-        config, subset, number, digest = line.split("\t")
+    for row in epath.Path(__file__).with_name("splits.tsv").read_text().splitlines()[1:]:
+        config, subset, number, digest = row.split("\t")
         pinned.setdefault(config, {})[subset] = (int(number), digest)
     return pinned

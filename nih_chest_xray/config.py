@@ -14,6 +14,8 @@ TASKS = ("nodule", "findings", "nodule_expert")
 SPLITS = ("stratified", "official", "lists", "expert")
 SUBSETS = ("train", "validation", "test")
 IMAGE_FORMATS = ("png", "jpeg")
+CONFIG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+"""The grammar of a config's name, which is the name of a folder too."""
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -83,8 +85,9 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         Raises:
           ValueError: A field has a value that cannot be built. The message names it and says what was expected.
         """
-        good = isinstance(self.name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name)
-        self._check("name", bool(good), "letters, digits, '_', '.' and '-' (it is a folder's name), the first no sign")
+        good = isinstance(self.name, str) and CONFIG_NAME.fullmatch(self.name)
+        expected = "letters, digits, '_', '.' and '-', up to 100 (it is a folder's name), the first no sign"
+        self._check("name", bool(good), expected)
         self.views = self._names("views", labels.VIEWS)
         self.augmentations = self._names("augmentations", None)
         for name in self.augmentations:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import cv2
 import numpy as np
 
@@ -53,6 +55,9 @@ def decode_stored(content: bytes, image_format: str) -> np.ndarray:
     whole = content[:8] == png.SIGNATURE if image_format == "png" else content[:2] + content[-2:] == b"\xff\xd8\xff\xd9"
     if not whole:
         raise ImageError(f"no {image_format.upper()}, or a cut one: {len(content)} bytes that begin {content[:8]!r}")
+    # Of a few bytes a PNG can make gigabytes of pixels.
+    if image_format == "png" and max(struct.unpack(">II", content[16:24].ljust(8, b"\xff"))) > png.SOURCE_SIZE:
+        raise ImageError(f"the PNG claims more than {png.SOURCE_SIZE} pixels a side")
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ImageError(f"the {image_format.upper()} of {len(content)} bytes is corrupt")

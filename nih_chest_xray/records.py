@@ -25,7 +25,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 from tqdm import tqdm
 
-from nih_chest_xray.files import require_plain_file
+from nih_chest_xray.files import MAX_SIZE, is_remote, require_plain_file
 from nih_chest_xray.image import ImageError, decode_stored
 from nih_chest_xray.labels import FINDINGS, label_string
 from nih_chest_xray.parallel import map_in_order, worker_count
@@ -321,6 +321,9 @@ def _read_tfrecord(path: epath.Path) -> Iterator[bytes | str]:
     """TensorFlow reads and compares checksums, up to the first broken record; the rest of a shard is read here."""
     import tensorflow as tf  # Not at the top: importing the package is to take no seconds.
 
+    if claims_too_much(path):
+        yield from _read_frames(path, 0)
+        return
     offset = 0
     try:
         for record in tf.data.TFRecordDataset(os.fspath(path)).as_numpy_iterator():
@@ -338,8 +341,26 @@ _HEADER, _CHECKSUM = 12, 4
 _CUT = "the shard ends in the midst of it"
 
 
+def claims_too_much(path: epath.Path) -> bool:
+    """Returns whether a record of a TFRecord file says, with a checksum that matches, that it is far too long.
+
+    TensorFlow sets so much memory aside as a length says, and ends the whole process where there is not as much. A
+    shard on a server is not looked at: too many reads.
+    """
+    if is_remote(path):
+        return False
+    with path.open("rb") as file:
+        while len(header := file.read(_HEADER)) == _HEADER and _masked_crc32c(header[:8]) == header[8:]:
+            size = struct.unpack("<Q", header[:8])[0] + _CHECKSUM
+            if size > MAX_SIZE:
+                return True
+            file.seek(size, os.SEEK_CUR)
+    return False
+
+
 def _read_frames(path: epath.Path, offset: int) -> Iterator[bytes | str]:
     """Reads a TFRecord file from a record on, past broken ones: slowly, since Python computes the checksums."""
+    left = path.stat().length - offset
     with path.open("rb") as file:
         file.seek(offset)
         while header := file.read(_HEADER):
@@ -350,10 +371,11 @@ def _read_frames(path: epath.Path, offset: int) -> Iterator[bytes | str]:
                 yield "its length does not match its checksum (CRC32C), so that nothing after it can be found"
                 return
             size = struct.unpack("<Q", header[:8])[0] + _CHECKSUM
-            record = file.read(size)
-            if len(record) < size:
+            left -= _HEADER + size
+            if left < 0:
                 yield _CUT
                 return
+            record = file.read(size)
             intact = _masked_crc32c(record[:-_CHECKSUM]) == record[-_CHECKSUM:]
             yield record[:-_CHECKSUM] if intact else "its bytes do not match their checksum (CRC32C)"
 

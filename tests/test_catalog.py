@@ -25,7 +25,7 @@ from tensorflow_datasets.scripts.cli.convert_format_utils import convert_dataset
 from nih_chest_xray import NihChestXrayConfig
 from nih_chest_xray.__main__ import main
 from nih_chest_xray.catalog import gallery, site
-from nih_chest_xray.catalog.datasets import find_datasets
+from nih_chest_xray.catalog.datasets import CatalogError, find_datasets
 from nih_chest_xray.catalog.site import write_site
 from nih_chest_xray.cohort import SUBSETS
 from nih_chest_xray.labels import FINDINGS
@@ -436,17 +436,69 @@ def test_a_folder_that_is_no_site_is_left_alone(catalog_data, tmp_path, capsys):
 
 def test_a_site_is_replaced_as_a_whole_or_not_at_all(catalog_data, tmp_path, monkeypatch):
     folder = dataset_dir(catalog_data, "drawn")
-    out = write_site(folder, tmp_path / "site")
-    (out / "old.html").touch()
+    out = write_site(catalog_data, tmp_path / "site")
     with monkeypatch.context() as patch:
         patch.setattr(site.croissant, "croissant", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             write_site(folder, out)
-    assert (out / "old.html").exists()
+    assert (out / "many").exists()
     assert names_in(tmp_path) == ["site"]
     write_site(folder, out)
-    assert not (out / "old.html").exists()
+    assert not (out / "many").exists()
     assert names_in(tmp_path) == ["site"]
+
+
+def tree(folder):
+    return {path.relative_to(folder): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda site: (site / "notes.txt").write_text("mine"),
+        lambda site: (site / "images" / "mine.jpg").write_text("mine"),
+        lambda site: (site / "mine").mkdir(),
+        lambda site: (site / "index.html").write_text("mine"),
+        lambda site: (site / "mine").symlink_to("/etc"),
+        lambda site: [(site / "metadata.csv").unlink(), (site / "metadata.csv").symlink_to("/etc/passwd")],
+        lambda site: (site / "catalog.json").write_text('{"generator": "nih-chest-xray catalog"}'),
+    ],
+    ids=["a file", "a picture", "a folder", "a changed page", "a link", "a link for a file", "no list of files"],
+)
+def test_a_site_in_which_somebody_has_put_something_is_not_replaced(change, catalog_data, tmp_path, capsys):
+    out = write_site(dataset_dir(catalog_data, "drawn"), tmp_path / "site")
+    change(out)
+    before = tree(out)
+    assert main(["catalog", str(catalog_data), "--out", str(out)]) == 2
+    assert re.search("move it elsewhere, or name another --out\n$", capsys.readouterr().err)
+    assert tree(out) == before
+    assert names_in(tmp_path) == ["site"]
+
+
+def test_what_comes_into_a_site_while_it_is_made_anew_is_kept(catalog_data, tmp_path, monkeypatch):
+    folder = dataset_dir(catalog_data, "drawn")
+    out = write_site(folder, tmp_path / "site")
+    made = site.croissant.croissant
+
+    def meanwhile(*arguments):
+        (out / "notes.txt").write_text("mine")
+        return made(*arguments)
+
+    monkeypatch.setattr(site.croissant, "croissant", meanwhile)
+    with pytest.raises(CatalogError, match="notes.txt was not written by this command"):
+        write_site(folder, out)
+    assert (out / "notes.txt").read_text() == "mine"
+    assert (out / "index.html").exists()
+    assert names_in(tmp_path) == ["site"]
+
+
+def test_a_link_to_a_site_stays_a_link(catalog_data, tmp_path):
+    folder = dataset_dir(catalog_data, "drawn")
+    write_site(folder, tmp_path / "deep" / "site")
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "site")
+    write_site(folder, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert names_in(tmp_path / "deep") == ["site"]
 
 
 @pytest.mark.parametrize(
@@ -459,9 +511,9 @@ def test_a_site_is_replaced_as_a_whole_or_not_at_all(catalog_data, tmp_path, mon
         ),
         (swap_labels, "metadata.csv .* or gives them other labels"),
         (lambda folder: (folder / "label.labels.txt").unlink(), "has no label.labels.txt; .* build it anew"),
-        (lambda folder: cut(folder, "dataset_info.json"), r"dataset_info\.json is no JSON \("),
-        (lambda folder: cut(folder, "features.json"), r"features\.json is no JSON \("),
-        (lambda folder: cut(folder, "metadata.json"), r"metadata\.json is no JSON \("),
+        (lambda folder: cut(folder, "dataset_info.json"), r"dataset_info\.json: is no JSON \("),
+        (lambda folder: cut(folder, "features.json"), r"features\.json: is no JSON \("),
+        (lambda folder: cut(folder, "metadata.json"), r"metadata\.json: is no JSON \("),
         (lambda folder: cut(folder, SHARD), r"its records \(truncated record at \d+[^{\[]*\)"),
         (lambda folder: (folder / SHARD).unlink(), "No such file"),
     ],
@@ -494,13 +546,74 @@ def test_a_site_in_a_dataset_is_refused(catalog_data, capsys):
 
 
 def test_what_a_killed_run_has_left_is_removed_and_not_what_another_one_writes(catalog_data, tmp_path):
-    dead, live, other = (tmp_path / name for name in (".site.dead", ".site.live", ".site2.dead"))
+    names = (
+        ".site.nih-chest-xray-catalog.dead",
+        ".site.nih-chest-xray-catalog.live",
+        ".site2.nih-chest-xray-catalog.x",
+    )
+    dead, live, other = (tmp_path / name for name in names)
     for left in (dead, live, other):
-        left.mkdir()
-        (left / ".lock").touch()
+        work_folder(left)
     with filelock.FileLock(live / ".lock"):
         write_site(dataset_dir(catalog_data, "drawn"), tmp_path / "site")
-    assert names_in(tmp_path) == [".site.live", ".site2.dead", "site"]
+    assert names_in(tmp_path) == [live.name, other.name, "site"]
+
+
+def work_folder(path):
+    """Makes a folder as a run that was killed leaves it."""
+    (path / "new").mkdir(parents=True)
+    (path / ".lock").touch()
+    (path / "made-by").write_text(f"nih-chest-xray catalog works in {path.name} and removes it\n")
+
+
+def test_a_killed_run_that_held_the_earlier_site_gives_it_back(catalog_data, tmp_path, capsys):
+    write_site(dataset_dir(catalog_data, "drawn"), tmp_path / "site")
+    left = tmp_path / ".site.nih-chest-xray-catalog.dead"
+    work_folder(left)
+    before = tree(tmp_path / "site")
+    (tmp_path / "site").rename(left / "old")
+    # A run that fails after that has not lost it.
+    broken = shutil.copytree(dataset_dir(catalog_data, "drawn"), tmp_path / "broken")
+    cut(broken, SHARD)
+    assert main(["catalog", str(broken), "--out", str(tmp_path / "site")]) == 2
+    assert "its records" in capsys.readouterr().err
+    assert tree(tmp_path / "site") == before
+    assert names_in(tmp_path) == ["broken", "site"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda left: left.rename(left.with_name(".site.mine")),
+        lambda left: left.rename(left.with_name(".site.nih-chest-xray-catalog.copy")),
+        lambda left: (left / "made-by").unlink(),
+        lambda left: (left / "made-by").write_text("by me"),
+        lambda left: [(left / "made-by").rename(left / "new" / "m"), (left / "made-by").symlink_to("new/m")],
+        lambda left: (left / "notes.txt").write_text("mine"),
+        lambda left: [(left / "old").mkdir(), (left / "old" / "notes.txt").write_text("mine")],
+        lambda left: [left.rename(left.with_name("away")), left.symlink_to("away")],
+    ],
+    ids=[
+        "a name of its own",
+        "a copy",
+        "no marker",
+        "another marker",
+        "a link",
+        "a file",
+        "an old site",
+        "a link to it",
+    ],
+)
+def test_a_folder_beside_the_site_that_is_not_the_commands_own_is_never_touched(change, catalog_data, tmp_path):
+    folder = dataset_dir(catalog_data, "drawn")
+    write_site(folder, tmp_path / "site")
+    left = tmp_path / ".site.nih-chest-xray-catalog.dead"
+    work_folder(left)
+    (left / "new" / "notes.txt").write_text("mine")
+    change(left)
+    kept = {name: tree(tmp_path / name) for name in names_in(tmp_path) if name != "site"}
+    write_site(folder, tmp_path / "site")
+    assert {name: tree(tmp_path / name) for name in names_in(tmp_path) if name != "site"} == kept
 
 
 def test_a_missing_library_is_named_with_the_way_to_get_it(catalog_data, tmp_path):

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import filelock
+from etils import epath
 
-from nih_chest_xray.catalog.datasets import DATASET, Built, CatalogError, find_datasets
+from nih_chest_xray.catalog.datasets import Built, CatalogError, find_datasets
+from nih_chest_xray.dataset_folder import read_small
+from nih_chest_xray.metadata_schema import DATASET, parse_json
 
 try:
     import jinja2  # noqa: F401
@@ -31,8 +37,12 @@ from nih_chest_xray.catalog.markdown import tfds_markdown
 from nih_chest_xray.catalog.statistics import read_examples
 
 INDEX = "catalog.json"
-_LOCK = ".lock"
+_INDEX_LIMIT = 64 << 20
+_FILES = "files"
+_PROGRAM = "nih-chest-xray-catalog"
 _GENERATOR = "nih-chest-xray catalog"
+_LOCK, _MARKER, _NEW, _OLD = ".lock", "made-by", "new", "old"
+"""What lies in a work folder."""
 _URL = re.compile(r"(https?|gs)://[^\s/?#\"'<>]+(/[^\s?#\"'<>]*)?")
 
 
@@ -45,7 +55,7 @@ def write_site(data_dir: os.PathLike, site: os.PathLike, url: str | None = None)
 
     Args:
       data_dir: Where datasets were built, or the folder of one.
-      site: The folder to write. A site that this function wrote is replaced.
+      site: The folder to write. A site that this function wrote is replaced, if it holds what was written and no more.
       url: Where `data_dir` is served. None links to the files on this machine.
 
     Returns:
@@ -57,21 +67,23 @@ def write_site(data_dir: os.PathLike, site: os.PathLike, url: str | None = None)
     """
     _refuse_other_urls(url)
     datasets = find_datasets(data_dir)
+    _refuse_names_of_the_site(datasets)
     site = Path(site).absolute()
     _refuse_other_folders(site, datasets)
-    with _replaced(site) as new:
+    # A link to a site stays one: what it leads to is replaced.
+    with _replaced(site.resolve()) as new:
         pages = {built: built.config_name if len(datasets) > 1 else "." for built in datasets}
         for built, place in pages.items():
             _write_dataset(built, new / place, site / place, url, len(datasets) > 1)
         if len(datasets) > 1:
             (new / "index.html").write_text(page.index_page(datasets))
         (new / f"{DATASET}.md").write_text(tfds_markdown(datasets))
-        (new / INDEX).write_text(json.dumps(_index(pages), indent=2) + "\n")
+        (new / INDEX).write_text(json.dumps(_index(pages) | {_FILES: _digests(new)}, indent=2) + "\n")
     return site
 
 
 def _write_dataset(built: Built, new: Path, final: Path, url: str | None, several: bool) -> None:
-    new.mkdir(exist_ok=True)
+    new.mkdir(exist_ok=True)  # It exists where the site is of one dataset.
     examples = read_examples(built)
     files = list_files(built, final, url)
     gallery = make_gallery(built, examples, new)
@@ -108,12 +120,25 @@ def _refuse_other_urls(url: str | None) -> None:
         )
 
 
+def _refuse_names_of_the_site(datasets: list[Built]) -> None:
+    """With several datasets, each has a folder of its config's name beside the site's own files."""
+    taken = {"index.html", f"{DATASET}.md", INDEX} if len(datasets) > 1 else {}
+    for built in datasets:
+        if built.config_name.lower() in taken:
+            raise CatalogError(
+                f"{built.path}: its config is called as the site's file {built.config_name}; make a site of it alone"
+            )
+
+
 def _refuse_other_folders(site: Path, datasets: list[Built]) -> None:
     """A site is replaced as a whole, so that nothing else may lie there."""
     for built in datasets:
         if site.resolve().is_relative_to(Path(built.path).resolve()):
             raise CatalogError(f"{site} is in the dataset {built.path}, whose files have digests; name another --out")
-    if site.is_dir() and (not any(site.iterdir()) or _is_ours(site)):
+    if site.is_dir() and not any(site.iterdir()):
+        return
+    if site.is_dir() and _is_ours(site):
+        _refuse_what_is_not_written_here(site)
         return
     if site.exists() or site.is_symlink():
         raise CatalogError(f"{site} is there and is no site of this command; name another --out")
@@ -121,9 +146,53 @@ def _refuse_other_folders(site: Path, datasets: list[Built]) -> None:
 
 def _is_ours(site: Path) -> bool:
     try:
-        return json.loads((site / INDEX).read_text())["generator"] == _GENERATOR
-    except (OSError, ValueError, KeyError, TypeError):
+        return _read_index(site)["generator"] == _GENERATOR
+    except (OSError, ValueError, KeyError):
         return False
+
+
+def _read_index(site: Path) -> dict[str, Any]:
+    """Reads catalog.json, which may be anybody's where `site` is not a site.
+
+    Raises:
+      OSError, SchemaError: It is none, or cannot be read.
+    """
+    return parse_json(read_small(epath.Path(site / INDEX), _INDEX_LIMIT))
+
+
+def _digests(site: Path) -> dict[str, str | None]:
+    """Returns the SHA-256 of every file of a site but catalog.json, by its path; None of what is none, or no folder."""
+    found: dict[str, str | None] = {}
+    for folder, folders, files in os.walk(site):
+        for path in (Path(folder) / name for name in (*folders, *files)):
+            kind, name = path.lstat().st_mode, path.relative_to(site).as_posix()
+            if stat.S_ISREG(kind) and name != INDEX:
+                with path.open("rb") as file:
+                    found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            elif stat.S_ISDIR(kind):
+                found |= {} if any(path.iterdir()) else {f"{name}/": ""}
+            elif not stat.S_ISREG(kind):
+                found[name] = None
+    return found
+
+
+def _refuse_what_is_not_written_here(site: Path) -> None:
+    """A site is removed when it is replaced, so that it may hold nothing but what this command wrote.
+
+    Raises:
+      CatalogError: It holds another file, or one that was changed.
+    """
+    advice = "move it elsewhere, or name another --out"
+    try:
+        written = _read_index(site)[_FILES]
+    except (OSError, ValueError, KeyError):
+        written = None
+    if not isinstance(written, dict):
+        raise CatalogError(f"{site / INDEX} does not list the files of the site, as an older one's does not; {advice}")
+    for name, digest in _digests(site).items():
+        if digest is None or written.get(name) != digest:
+            done = "has changed since this command wrote it" if name in written else "was not written by this command"
+            raise CatalogError(f"{site / name} {done}; {advice}")
 
 
 @contextlib.contextmanager
@@ -133,19 +202,66 @@ def _replaced(site: Path) -> Iterator[Path]:
     What a run that was killed has left is removed by the next one: nobody holds the lock in it any more.
     """
     site.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{site.name}."
-    for left in site.parent.glob(f"{glob.escape(prefix)}*/{_LOCK}"):
-        # A lock that is held, or a folder that may not be removed, is in nobody's way.
-        with contextlib.suppress(OSError), filelock.FileLock(left, timeout=0):
-            shutil.rmtree(left.parent)
-    work = Path(tempfile.mkdtemp(prefix=prefix, dir=site.parent))
+    _clean_up(site)
+    work = Path(tempfile.mkdtemp(prefix=_work_prefix(site), dir=site.parent))
+    new, old = work / _NEW, work / _OLD
     try:
         with filelock.FileLock(work / _LOCK):
-            new = work / "new"
+            (work / _MARKER).write_text(_marker(work))
             new.mkdir()
             yield new
             if site.exists():
-                site.rename(work / "old")
-            new.rename(site)
+                site.rename(old)
+            try:
+                if old.exists() and any(old.iterdir()):
+                    _refuse_what_is_not_written_here(old)  # Again: somebody may have put a file there meanwhile.
+                new.rename(site)
+            except BaseException:
+                if old.exists():
+                    old.rename(site)
+                raise
+            if old.exists():
+                _remove(old, work)
     finally:
-        shutil.rmtree(work)
+        if not old.exists():  # Else it could not be put back: it stays, in the work folder.
+            _remove(work, site.parent)
+
+
+def _clean_up(site: Path) -> None:
+    """Removes the work folders of runs that were killed; one that held the earlier site gives it back."""
+    for left in site.parent.glob(f"{glob.escape(_work_prefix(site))}*"):
+        # A lock that is held, or a folder that may not be removed, is in nobody's way.
+        with contextlib.suppress(OSError, ValueError):
+            if not _is_work_folder(left):
+                continue
+            with filelock.FileLock(left / _LOCK, timeout=0):
+                old = left / _OLD
+                if old.exists() and not site.exists():
+                    old.rename(site)
+                if old.exists():
+                    _refuse_what_is_not_written_here(old)
+                _remove(left, site.parent)
+
+
+def _is_work_folder(folder: Path) -> bool:
+    """Whether this module made a folder: by a marker that only a folder of this very name has, and no file beside."""
+    names = {path.name for path in folder.iterdir()}
+    if folder.is_symlink() or not {_MARKER, _LOCK} <= names <= {_MARKER, _LOCK, _NEW, _OLD}:
+        return False
+    return read_small(epath.Path(folder / _MARKER)) == _marker(folder).encode()
+
+
+def _work_prefix(site: Path) -> str:
+    return f".{site.name}.{_PROGRAM}."
+
+
+def _marker(work: Path) -> str:
+    """Returns what the marker of a work folder holds: no folder of another name, or a copy of one, has the same."""
+    return f"{_GENERATOR} works in {work.name} and removes it\n"
+
+
+def _remove(folder: Path, within: Path) -> None:
+    """Removes a folder that this module made, which lies in another; a link in it is removed, not what it leads to."""
+    if folder.parent != within or folder.is_symlink():
+        raise ValueError(f"{folder} is no folder in {within}")
+    shutil.rmtree(folder)
