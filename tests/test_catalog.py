@@ -545,30 +545,35 @@ def test_a_site_in_a_dataset_is_refused(catalog_data, capsys):
     assert names_in(folder) == before
 
 
-def test_what_a_killed_run_has_left_is_removed_and_not_what_another_one_writes(catalog_data, tmp_path):
-    names = (
-        ".site.nih-chest-xray-catalog.dead",
-        ".site.nih-chest-xray-catalog.live",
-        ".site2.nih-chest-xray-catalog.x",
-    )
-    dead, live, other = (tmp_path / name for name in names)
-    for left in (dead, live, other):
+LEFT = ".site.nih-chest-xray-catalog.0123abcd"
+
+
+def test_what_a_killed_run_has_left_is_removed_and_not_what_is_another_sites(catalog_data, tmp_path):
+    other = tmp_path / ".site2.nih-chest-xray-catalog.0123abcd"
+    for left in (tmp_path / LEFT, other):
         work_folder(left)
-    with filelock.FileLock(live / ".lock"):
-        write_site(dataset_dir(catalog_data, "drawn"), tmp_path / "site")
-    assert names_in(tmp_path) == [live.name, other.name, "site"]
+    write_site(dataset_dir(catalog_data, "drawn"), tmp_path / "site")
+    assert names_in(tmp_path) == [".site.lock", other.name, "site"]
+
+
+def test_site_that_another_process_writes_is_refused(catalog_data, tmp_path, capsys):
+    work_folder(tmp_path / LEFT)
+    with filelock.FileLock(tmp_path / ".site.lock"):
+        assert main(["catalog", str(dataset_dir(catalog_data, "drawn")), "--out", str(tmp_path / "site")]) == 2
+    assert "another process writes" in capsys.readouterr().err
+    assert (tmp_path / LEFT / "new" / "index.html").exists()
 
 
 def work_folder(path):
     """Makes a folder as a run that was killed leaves it."""
-    (path / "new").mkdir(parents=True)
-    (path / ".lock").touch()
-    (path / "made-by").write_text(f"nih-chest-xray catalog works in {path.name} and removes it\n")
+    (path / "new" / "images").mkdir(parents=True)
+    (path / "new" / "index.html").touch()
+    (path / "new" / "images" / "00000013_005.jpg").touch()
 
 
 def test_a_killed_run_that_held_the_earlier_site_gives_it_back(catalog_data, tmp_path, capsys):
     write_site(dataset_dir(catalog_data, "drawn"), tmp_path / "site")
-    left = tmp_path / ".site.nih-chest-xray-catalog.dead"
+    left = tmp_path / LEFT
     work_folder(left)
     before = tree(tmp_path / "site")
     (tmp_path / "site").rename(left / "old")
@@ -578,7 +583,7 @@ def test_a_killed_run_that_held_the_earlier_site_gives_it_back(catalog_data, tmp
     assert main(["catalog", str(broken), "--out", str(tmp_path / "site")]) == 2
     assert "its records" in capsys.readouterr().err
     assert tree(tmp_path / "site") == before
-    assert names_in(tmp_path) == ["broken", "site"]
+    assert names_in(tmp_path) == [".site.lock", "broken", "site"]
 
 
 @pytest.mark.parametrize(
@@ -586,30 +591,29 @@ def test_a_killed_run_that_held_the_earlier_site_gives_it_back(catalog_data, tmp
     [
         lambda left: left.rename(left.with_name(".site.mine")),
         lambda left: left.rename(left.with_name(".site.nih-chest-xray-catalog.copy")),
-        lambda left: (left / "made-by").unlink(),
-        lambda left: (left / "made-by").write_text("by me"),
-        lambda left: [(left / "made-by").rename(left / "new" / "m"), (left / "made-by").symlink_to("new/m")],
         lambda left: (left / "notes.txt").write_text("mine"),
+        lambda left: (left / "new" / "images" / "notes.txt").write_text("mine"),
+        lambda left: (left / "new" / "metadata.csv").symlink_to("notes.txt"),
         lambda left: [(left / "old").mkdir(), (left / "old" / "notes.txt").write_text("mine")],
+        lambda left: [(left / "old").mkdir(), (left / "old" / "metadata.csv").write_text("mine")],
         lambda left: [left.rename(left.with_name("away")), left.symlink_to("away")],
     ],
     ids=[
         "a name of its own",
         "a copy",
-        "no marker",
-        "another marker",
-        "a link",
         "a file",
+        "a file among the images",
+        "a link",
         "an old site",
+        "a changed old site",
         "a link to it",
     ],
 )
 def test_a_folder_beside_the_site_that_is_not_the_commands_own_is_never_touched(change, catalog_data, tmp_path):
     folder = dataset_dir(catalog_data, "drawn")
     write_site(folder, tmp_path / "site")
-    left = tmp_path / ".site.nih-chest-xray-catalog.dead"
+    left = tmp_path / LEFT
     work_folder(left)
-    (left / "new" / "notes.txt").write_text("mine")
     change(left)
     kept = {name: tree(tmp_path / name) for name in names_in(tmp_path) if name != "site"}
     write_site(folder, tmp_path / "site")

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +20,15 @@ from etils import epath
 from nih_chest_xray.catalog.datasets import Built, CatalogError, find_datasets
 from nih_chest_xray.dataset_folder import read_small
 from nih_chest_xray.metadata_schema import DATASET, parse_json
+from nih_chest_xray.removal import (
+    REPLACED_SITE,
+    SITE_WORK,
+    UNFINISHED_SITE,
+    Kind,
+    RemovalRefusedError,
+    foreign,
+    remove,
+)
 
 try:
     import jinja2  # noqa: F401
@@ -39,9 +47,8 @@ from nih_chest_xray.catalog.statistics import read_examples
 INDEX = "catalog.json"
 _INDEX_LIMIT = 64 << 20
 _FILES = "files"
-_PROGRAM = "nih-chest-xray-catalog"
 _GENERATOR = "nih-chest-xray catalog"
-_LOCK, _MARKER, _NEW, _OLD = ".lock", "made-by", "new", "old"
+_NEW, _OLD = "new", "old"
 """What lies in a work folder."""
 _URL = re.compile(r"(https?|gs)://[^\s/?#\"'<>]+(/[^\s?#\"'<>]*)?")
 
@@ -199,15 +206,23 @@ def _refuse_what_is_not_written_here(site: Path) -> None:
 def _replaced(site: Path) -> Iterator[Path]:
     """Yields an empty folder beside `site`, which takes its place if all goes well and is removed otherwise.
 
-    What a run that was killed has left is removed by the next one: nobody holds the lock in it any more.
+    What a run that was killed has left is removed by the next one. The empty lock stays.
+
+    Raises:
+      CatalogError: Another process writes the same site.
     """
     site.parent.mkdir(parents=True, exist_ok=True)
-    _clean_up(site)
-    work = Path(tempfile.mkdtemp(prefix=_work_prefix(site), dir=site.parent))
-    new, old = work / _NEW, work / _OLD
     try:
-        with filelock.FileLock(work / _LOCK):
-            (work / _MARKER).write_text(_marker(work))
+        lock = filelock.FileLock(site.parent / f".{site.name}.lock", timeout=0).acquire()
+    except filelock.Timeout as error:
+        raise CatalogError(
+            f"another process writes {site}: it holds {error.lock_file}; wait until it is done"
+        ) from None
+    with lock:
+        _clean_up(site)
+        work = Path(tempfile.mkdtemp(prefix=_work_prefix(site), dir=site.parent))
+        new, old = work / _NEW, work / _OLD
+        try:
             new.mkdir()
             yield new
             if site.exists():
@@ -221,47 +236,28 @@ def _replaced(site: Path) -> Iterator[Path]:
                     old.rename(site)
                 raise
             if old.exists():
-                _remove(old, work)
-    finally:
-        if not old.exists():  # Else it could not be put back: it stays, in the work folder.
-            _remove(work, site.parent)
+                _remove(old, REPLACED_SITE)
+        finally:
+            if not old.exists():  # Else it could not be put back: it stays, in the work folder.
+                _remove(work, UNFINISHED_SITE)
 
 
 def _clean_up(site: Path) -> None:
     """Removes the work folders of runs that were killed; one that held the earlier site gives it back."""
     for left in site.parent.glob(f"{glob.escape(_work_prefix(site))}*"):
-        # A lock that is held, or a folder that may not be removed, is in nobody's way.
-        with contextlib.suppress(OSError, ValueError):
-            if not _is_work_folder(left):
-                continue
-            with filelock.FileLock(left / _LOCK, timeout=0):
-                old = left / _OLD
-                if old.exists() and not site.exists():
-                    old.rename(site)
-                if old.exists():
-                    _refuse_what_is_not_written_here(old)
-                _remove(left, site.parent)
-
-
-def _is_work_folder(folder: Path) -> bool:
-    """Whether this module made a folder: by a marker that only a folder of this very name has, and no file beside."""
-    names = {path.name for path in folder.iterdir()}
-    if folder.is_symlink() or not {_MARKER, _LOCK} <= names <= {_MARKER, _LOCK, _NEW, _OLD}:
-        return False
-    return read_small(epath.Path(folder / _MARKER)) == _marker(folder).encode()
+        # A folder that may not be removed, or holds something else, is in nobody's way.
+        with contextlib.suppress(OSError, CatalogError, RemovalRefusedError):
+            old = left / _OLD
+            if old.exists() and not site.exists() and not foreign(epath.Path(left), UNFINISHED_SITE.contents):
+                old.rename(site)
+            if old.exists():
+                _refuse_what_is_not_written_here(old)
+            _remove(left, UNFINISHED_SITE)
 
 
 def _work_prefix(site: Path) -> str:
-    return f".{site.name}.{_PROGRAM}."
+    return f".{site.name}.{SITE_WORK}."
 
 
-def _marker(work: Path) -> str:
-    """Returns what the marker of a work folder holds: no folder of another name, or a copy of one, has the same."""
-    return f"{_GENERATOR} works in {work.name} and removes it\n"
-
-
-def _remove(folder: Path, within: Path) -> None:
-    """Removes a folder that this module made, which lies in another; a link in it is removed, not what it leads to."""
-    if folder.parent != within or folder.is_symlink():
-        raise ValueError(f"{folder} is no folder in {within}")
-    shutil.rmtree(folder)
+def _remove(folder: Path, kind: Kind) -> None:
+    remove(epath.Path(folder), kind, within=epath.Path(folder).parent)
