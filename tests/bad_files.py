@@ -205,11 +205,20 @@ def member(name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE, size:
     return info.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
-def sparse() -> bytes:
-    """Returns a member whose content begins with a list of holes of any length, as GNU tar writes it (version 1.0)."""
-    info = tarfile.TarInfo("images/a")
-    info.size, info.pax_headers = 512, {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "a"}
-    return info.tobuf(tarfile.PAX_FORMAT) + b"1\n0\n512\n".ljust(512, b"\0")
+SPARSE = {
+    "0.0": {"size": "512", "numblocks": "1", "offset": "0", "numbytes": "512"},
+    "0.1": {"size": "512", "numblocks": "1", "map": "0,512"},
+    "1.0": {"major": "1", "minor": "0", "realsize": "512"},
+}
+"""Fields of a PAX header, by the versions in which GNU tar wrote members with holes."""
+
+
+def sparse(version: str, content: bytes) -> bytes:
+    """Returns a member as GNU tar writes it; in version 1.0 its content begins with a list of holes."""
+    info = tarfile.TarInfo(f"images/GNUSparseFile.1/{NAME}")
+    fields = SPARSE[version] | {"name": f"images/{NAME}"}
+    info.size, info.pax_headers = len(content), {f"GNU.sparse.{field}": value for field, value in fields.items()}
+    return info.tobuf(tarfile.PAX_FORMAT) + content
 
 
 LINKS = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
@@ -239,8 +248,15 @@ def zipped(members: dict[str, bytes] | None = None, method: int = zipfile.ZIP_ST
     return buffer.getvalue()
 
 
+def zipped_as(name: bytes) -> bytes:
+    """Returns a zip of one image under a name of as many bytes as its own, which zipfile would not write."""
+    own = f"images/{NAME}".encode()
+    assert len(name) == len(own)
+    return zipped().replace(own, name)
+
+
 # Fields of a member's entry in a zip's directory: where they begin in it, and how they are packed.
-FLAGS, METHOD = (8, "<H"), (10, "<H")
+FLAGS, METHOD, NAME_LENGTH, COMMENT_LENGTH = ((place, "<H") for place in (8, 10, 28, 32))
 SUM, PACKED, SIZE, MODE, OFFSET = ((place, "<I") for place in (16, 20, 24, 38, 42))
 
 

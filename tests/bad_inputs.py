@@ -22,6 +22,7 @@ import cv2
 from bad_files import (
     BOMB,
     COLUMNS,
+    COMMENT_LENGTH,
     END,
     FLAGS,
     FORMULA,
@@ -30,6 +31,7 @@ from bad_files import (
     METHOD,
     MODE,
     NAME,
+    NAME_LENGTH,
     NAMES,
     OFFSET,
     PACKED,
@@ -39,6 +41,7 @@ from bad_files import (
     ROWS,
     SHADES,
     SIZE,
+    SPARSE,
     SUM,
     TABLES,
     Case,
@@ -69,6 +72,7 @@ from bad_files import (
     zeros,
     zip_bomb,
     zipped,
+    zipped_as,
 )
 
 from nih_chest_xray.cohort import CohortError
@@ -155,7 +159,14 @@ ARCHIVES = {
         lambda: tar_gz(member("a", b"b\0", tarfile.GNUTYPE_LONGNAME) * 3000 + tar()), "maximum recursion depth .*"
     ),
     "sparse member": archive(lambda: tar_gz(member("a", kind=tarfile.GNUTYPE_SPARSE) + tar()), "a sparse member in it"),
-    "sparse member with its holes listed in itself": archive(lambda: tar_gz(sparse() + tar()), "a sparse member in it"),
+    **{
+        f"sparse member of version {version}": archive(
+            lambda version=version: tar_gz(sparse(version, b"1\n0\n512\n".ljust(512, b"\0")) + tar()),
+            "a sparse member in it",
+        )
+        for version in SPARSE
+    },
+    "sparse member with 160 MB of holes": archive(lambda: zeros(31, sparse("1.0", b"1\n")), "a sparse member in it"),
     "claims a terabyte": Case(
         ReleaseError,
         rf"images_01.tar.gz, member images/{NAME} has 1,099,511,627,776 {_LARGE}",
@@ -203,6 +214,20 @@ ZIPS = {
     "web page": Case(ReleaseError, f"archive.zip {_WEB_PAGE}", lambda: {"archive.zip": b"<html>Sign in"}),
     "empty": in_zip(lambda: b"", place=_ZIP),
     "of a version from the future": in_zip(lambda: with_entry(zipped(), ((6, "<H"), 99)), "zip file version 9.9", _ZIP),
+    **{
+        f"a name that {what}": in_zip(
+            lambda name=name: zipped_as(name), "a member's name in it is empty or holds NUL", _ZIP
+        )
+        for what, name in {
+            "begins with NUL": b"\0mages/" + NAME.encode(),
+            "is an image's before a NUL": NAME.encode() + b"\0a.html",
+        }.items()
+    },
+    "no name": in_zip(
+        lambda: with_entry(zipped(), (NAME_LENGTH, 0), (COMMENT_LENGTH, len(f"images/{NAME}"))),
+        "a member's name in it is empty or holds NUL",
+        _ZIP,
+    ),
     "encrypted": Case(
         ReleaseError,
         rf"archive.zip, member images/{NAME} is encrypted; expected .* Unpack it into a folder",
