@@ -44,6 +44,7 @@ _ENCRYPTED = 1
 _TAR_EXTENSIONS = b"LKxgX"
 """Types of a tar's headers that hold a long name or fields of the member behind them; they are read whole."""
 _MAX_EXTENSION = 1 << 20
+_SPARSE = "a sparse member in it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,6 +219,9 @@ class Zip:
             archive = zipfile.ZipFile(file)
         except READERS_ERRORS as error:
             raise no_archive(self._path, error) from error
+        # Zipfile cuts a name at its first NUL: it would be another one than other programs see, or none.
+        if any(not member.filename or "\0" in member.orig_filename for member in archive.infolist()):
+            raise no_archive(self._path, zipfile.BadZipFile("a member's name in it is empty or holds NUL"))
         # Where a name is there twice, the first member in the file counts.
         members = sorted(archive.infolist(), key=lambda member: member.header_offset, reverse=True)
         return archive, {_base(member.filename): member for member in members if _is_file(member)}
@@ -356,7 +360,7 @@ class TarGz:
             with (
                 open_file(self._path) as file,
                 igzip.open(_Hashing(file, digest)) as unzipped,
-                tarfile.open(fileobj=_Endless(unzipped), mode="r|", tarinfo=_Header) as archive,
+                tarfile.open(fileobj=_Endless(unzipped), mode="r|", tarinfo=_Header, pax_headers=_Fields()) as archive,
             ):
                 for member in archive:
                     # Only a name's last part counts, and nothing is written: '..' or '/etc' in it do no harm.
@@ -404,12 +408,25 @@ class _Header(tarfile.TarInfo):
         if header.type in _TAR_EXTENSIONS and header.size > _MAX_EXTENSION:
             raise tarfile.ReadError(f"a member's header in it claims {header.size:,} bytes")
         if header.type == tarfile.GNUTYPE_SPARSE:
-            raise tarfile.ReadError("a sparse member in it")
+            raise tarfile.ReadError(_SPARSE)
         return header
 
-    def _proc_gnusparse_10(self, *_args: Any) -> None:
-        """Refuses a list of holes that stands in the member itself: tarfile takes one of any length into memory."""
-        raise tarfile.ReadError("a sparse member in it")
+
+class _Fields(dict[str, str]):
+    """Fields of a PAX header, of which those of a sparse member are refused.
+
+    The member's content then is not what stands in the archive; and a list of holes that stands before it tarfile takes
+    into memory, however long it is, once these fields were read.
+    """
+
+    def __setitem__(self, field: str, value: str) -> None:
+        if field.startswith("GNU.sparse."):
+            raise tarfile.ReadError(_SPARSE)
+        super().__setitem__(field, value)
+
+    def copy(self) -> _Fields:
+        """Returns what tarfile fills with the fields of one member."""
+        return _Fields(self)
 
 
 class _Endless:

@@ -22,6 +22,7 @@ import cv2
 from bad_files import (
     BOMB,
     COLUMNS,
+    COMMENT_LENGTH,
     END,
     FLAGS,
     FORMULA,
@@ -30,6 +31,7 @@ from bad_files import (
     METHOD,
     MODE,
     NAME,
+    NAME_LENGTH,
     NAMES,
     OFFSET,
     PACKED,
@@ -39,6 +41,7 @@ from bad_files import (
     ROWS,
     SHADES,
     SIZE,
+    SPARSE,
     SUM,
     TABLES,
     Case,
@@ -47,6 +50,7 @@ from bad_files import (
     build_from_official_archive,
     bz2_of_zeros,
     chunk,
+    empty_blocks,
     expert,
     flip,
     image,
@@ -70,6 +74,7 @@ from bad_files import (
     zeros,
     zip_bomb,
     zipped,
+    zipped_as,
 )
 
 from nih_chest_xray.cohort import CohortError
@@ -78,6 +83,7 @@ from nih_chest_xray.labels import OFFICIAL_HEADER
 from nih_chest_xray.release import BOX_FILE, EXPERT_FILES, OFFICIAL_LISTS
 from nih_chest_xray.tables import TableError
 
+_IDAT = zlib.compress(rows_of(), 1)
 _CUT = r"the PNG of [0-9]+ bytes is cut or corrupt \({}\); get this image again"
 _WEB_PAGE = "is a web page, not an archive. The site refused the download; open its page in a browser"
 _NOT_PLAIN = "is a folder, a pipe or a device. Expected a plain file: move it away and get the file again"
@@ -105,6 +111,62 @@ IMAGES = {
     "check sum of IHDR": image(lambda: flip(png(), 29), _CUT.format(".*check sum of its chunk b'IHDR' is wrong")),
     "check sum of IDAT": image(lambda: flip(png(), -14), _CUT.format(".*check sum of its chunk b'IDAT' is wrong")),
     "check sum of IEND": image(lambda: flip(png(), -1), _CUT.format(".*check sum of its chunk b'IEND' is wrong")),
+    "critical chunk that PNG does not know": image(
+        lambda: png(extra=chunk(b"ABCD", b"")), _CUT.format("its chunk b'ABCD' is critical and unknown")
+    ),
+    "two headers": image(lambda: png(extra=png()[8:33]), _CUT.format("its chunk b'IHDR' comes again")),
+    "header of 14 bytes": image(
+        lambda: png()[:8] + chunk(b"IHDR", png()[16:29] + b"\0") + png()[33:],
+        r"not a PNG: .* and begins with b'\\x89PNG",
+    ),
+    "two palettes": image(
+        lambda: png(extra=2 * chunk(b"PLTE", bytes(3))), _CUT.format("its chunk b'PLTE' comes again")
+    ),
+    "compression method": image(
+        lambda: png(methods=(1, 0)), _CUT.format(r"compression and filter method are \[1, 0\]; PNG knows only \[0, 0\]")
+    ),
+    "filter method": image(
+        lambda: png(methods=(0, 64)), _CUT.format(r"compression and filter method are \[0, 64\];.*")
+    ),
+    "chunk named with a digit": image(
+        lambda: png(extra=chunk(b"te1t", b"")), _CUT.format("its chunk b'te1t' has a name that PNG does not allow")
+    ),
+    "chunk named with the reserved bit": image(
+        lambda: png(extra=chunk(b"text", b"")), _CUT.format("its chunk b'text' has a name that PNG does not allow")
+    ),
+    "check sum of a chunk that could be left out": image(
+        lambda: png(extra=flip(chunk(b"tIME", bytes(7)), 9)), _CUT.format("the check sum of its chunk b'tIME' is wrong")
+    ),
+    "a chunk among its pixels": image(
+        lambda: png(idat=(_IDAT[:99], _IDAT[99:]), between=chunk(b"tIME", bytes(7))),
+        _CUT.format("its chunk b'IDAT' comes again"),
+    ),
+    "several frames": image(
+        lambda: png(extra=chunk(b"acTL", b"\0\0\0\2\0\0\0\0")), "the PNG has several frames; expected a grey radiograph"
+    ),
+    "several frames in RGBA": image(
+        lambda: png(RGBA, extra=chunk(b"acTL", b"\0\0\0\2\0\0\0\0")), "the PNG has several frames; expected a grey"
+    ),
+    "bytes in its end": image(
+        lambda: png()[:-12] + chunk(b"IEND", b"ab"), _CUT.format("2 bytes in or behind its end, IEND")
+    ),
+    "bytes behind its end": image(lambda: png() + b"abc", _CUT.format("3 bytes in or behind its end, IEND")),
+    "bytes behind its pixels": image(
+        lambda: png(idat=_IDAT + b"abc"), _CUT.format("3 bytes behind the end of its pixels")
+    ),
+    "an IDAT behind its pixels": image(
+        lambda: png(idat=(_IDAT, b"abc")), _CUT.format("3 bytes behind the end of its pixels")
+    ),
+    "zlib window of 64 KB": image(
+        lambda: png(idat=b"\x88\x1c" + _IDAT[2:]), _CUT.format("zlib's method 8 and window 65536; .*")
+    ),
+    "zlib window smaller than it needs": image(
+        lambda: png(idat=b"\x08\x1d" + _IDAT[2:]), _CUT.format("zlib's method 8 and window 256; expected 8 and 32768")
+    ),
+    "zlib dictionary": image(lambda: png(idat=b"\x78\x20" + _IDAT[2:]), _CUT.format("Error 2 .*")),
+    "codes that zlib does not take": image(
+        lambda: png(idat=_IDAT[:2] + empty_blocks(2) + _IDAT[2:]), _CUT.format("Error .* set")
+    ),
     "a row too many": image(lambda: png(rows=rows_of() + bytes(1025)), _CUT.format(".* bytes of pixels; expected .*")),
     "a row too few": image(lambda: png(rows=rows_of()[1025:]), _CUT.format("1048575 bytes of pixels; expected .*")),
     "a bomb in IDAT": image(lambda: png(idat=zeros(15)), _CUT.format("1049601 bytes of pixels; expected 1049600")),
@@ -116,7 +178,7 @@ IMAGES = {
     "a chunk of 4 GB": image(lambda: png(extra=b"\xff\xff\xff\xfftEXt"), _CUT.format("it ends within a chunk")),
     "unknown filter": image(lambda: png(rows=with_filter(rows_of(), 5)), _CUT.format("row 0 has a filter that .*")),
     "unknown filter in RGBA": image(
-        lambda: png(RGBA, rows=with_filter(rows_of(RGBA), 9)), _CUT.format("OpenCV cannot decode it")
+        lambda: png(RGBA, rows=with_filter(rows_of(RGBA), 9)), _CUT.format("row 0 has a filter that .*")
     ),
     "RGBA, damaged": image(lambda: flip(png(RGBA), 3000), _CUT.format(".*check sum of its chunk b'IDAT' is wrong")),
     "JPEG": image(lambda: cv2.imencode(".jpg", SHADES)[1].tobytes(), r"not a PNG: .* begins with b'\\xff\\xd8"),
@@ -164,7 +226,14 @@ ARCHIVES = {
         lambda: tar_gz(member("a", b"b\0", tarfile.GNUTYPE_LONGNAME) * 3000 + tar()), "maximum recursion depth .*"
     ),
     "sparse member": archive(lambda: tar_gz(member("a", kind=tarfile.GNUTYPE_SPARSE) + tar()), "a sparse member in it"),
-    "sparse member with its holes listed in itself": archive(lambda: tar_gz(sparse() + tar()), "a sparse member in it"),
+    **{
+        f"sparse member of version {version}": archive(
+            lambda version=version: tar_gz(sparse(version, b"1\n0\n512\n".ljust(512, b"\0")) + tar()),
+            "a sparse member in it",
+        )
+        for version in SPARSE
+    },
+    "sparse member with 160 MB of holes": archive(lambda: zeros(31, sparse("1.0", b"1\n")), "a sparse member in it"),
     "claims a terabyte": Case(
         ReleaseError,
         rf"images_01.tar.gz, member images/{NAME} has 1,099,511,627,776 {_LARGE}",
@@ -212,6 +281,20 @@ ZIPS = {
     "web page": Case(ReleaseError, f"archive.zip {_WEB_PAGE}", lambda: {"archive.zip": b"<html>Sign in"}),
     "empty": in_zip(lambda: b"", place=_ZIP),
     "of a version from the future": in_zip(lambda: with_entry(zipped(), ((6, "<H"), 99)), "zip file version 9.9", _ZIP),
+    **{
+        f"a name that {what}": in_zip(
+            lambda name=name: zipped_as(name), "a member's name in it is empty or holds NUL", _ZIP
+        )
+        for what, name in {
+            "begins with NUL": b"\0mages/" + NAME.encode(),
+            "is an image's before a NUL": NAME.encode() + b"\0a.html",
+        }.items()
+    },
+    "no name": in_zip(
+        lambda: with_entry(zipped(), (NAME_LENGTH, 0), (COMMENT_LENGTH, len(f"images/{NAME}"))),
+        "a member's name in it is empty or holds NUL",
+        _ZIP,
+    ),
     "encrypted": Case(
         ReleaseError,
         rf"archive.zip, member images/{NAME} is encrypted; expected .* Unpack it into a folder",
