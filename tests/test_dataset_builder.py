@@ -237,7 +237,7 @@ def part_dir(phantom, phantom_dir, tmp_path):
     write_tables(folder, phantom)
     for number, name in enumerate(phantom.names):
         if number % 3:
-            (folder / "images" / name).symlink_to(phantom_dir / "images" / name)
+            shutil.copy(phantom_dir / "images" / name, folder / "images")
     return folder
 
 
