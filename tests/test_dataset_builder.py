@@ -109,6 +109,11 @@ class TestFindings(NamedConfig):
     __test__ = True
 
 
+class TestFirstArchive(NamedConfig):
+    BUILDER_CONFIG_NAMES_TO_TEST = ("first_archive",)
+    __test__ = True
+
+
 class TestNoduleExpert(NamedConfig):
     BUILDER_CONFIG_NAMES_TO_TEST = ("nodule_expert",)
     __test__ = True
