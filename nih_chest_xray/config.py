@@ -28,6 +28,8 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
       views: View positions kept, from 'PA' and 'AP'.
       healthy_stride: Keeps every n-th No Finding image, in the order of image names, starting with the first; 1 keeps
         all.
+      archives: Numbers of the NIH's archives, from 1 to 12: only their images are kept, and only they are downloaded.
+        Each image has the subset that it has in a build of the whole release. Empty keeps the whole release.
       split: 'stratified' balances classes, views, sexes and ages and keeps patients whole; 'official' takes the NIH's
         test list and carves validation from the rest in the same way; 'lists' takes lists of your own; 'expert', which
         is for the task 'nodule_expert' alone, validates and tests on the images that radiologists labelled.
@@ -52,6 +54,7 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
     task: str = "nodule"
     views: tuple[str, ...] = labels.VIEWS
     healthy_stride: int = 2
+    archives: tuple[int, ...] = ()
     split: str = "stratified"
     split_lists: dict[str, str] | None = None
     allow_shared_patients: bool = False
@@ -95,6 +98,7 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         for field, choices in (("task", TASKS), ("split", SPLITS), ("image_format", IMAGE_FORMATS)):
             self._check(field, getattr(self, field) in choices, " or ".join(map(repr, choices)))
         self._check_whole("healthy_stride", 1, None)
+        self.archives = self._archive_numbers()
         self._check_whole("augmented_copies", 0, 1000)
         self._check_whole("seed", None, None)
         self._check_whole("phantom_patients", 0, 30_805)
@@ -157,6 +161,14 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         self._check(field, good, "a list of different names" + (f" from {', '.join(choices)}" if choices else ""))
         return tuple(value)
 
+    def _archive_numbers(self) -> tuple[int, ...]:
+        """Returns them sorted, so that the same archives in another order are the same config."""
+        value = self.archives
+        good = isinstance(value, list | tuple) and all(type(number) is int and 1 <= number <= 12 for number in value)
+        good = good and len(set(value)) == len(value)
+        self._check("archives", good, "a list of different whole numbers from 1 to 12; [] for the whole release")
+        return tuple(sorted(value))
+
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
@@ -179,6 +191,11 @@ NAMED_CONFIGS = [
         healthy_stride=1,
         split="official",
         validation_fraction=0.125,
+    ),
+    NihChestXrayConfig(
+        name="first_archive",
+        description="As nodule, of the images in the first of the NIH's twelve archives alone: for a first run, 2 GB.",
+        archives=(1,),
     ),
     NihChestXrayConfig(
         name="sample",

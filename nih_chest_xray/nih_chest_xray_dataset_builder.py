@@ -35,16 +35,25 @@ _LICENCE = (
 _LICENCE_OF_PHANTOMS = "Drawn by the package nih_chest_xray, whose code is under the Apache License 2.0."
 
 
+def _tfds_prepares() -> bool:
+    """Returns whether TFDS would build anything: `tfds.testing.mock_data` replaces its method by one that does not."""
+    base = tfds.core.DatasetBuilder
+    return base.download_and_prepare.__module__ == base.__module__
+
+
 class Builder(tfds.core.GeneratorBasedBuilder):
     """NIH ChestX-ray14 as a TFDS dataset."""
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release: configs nodule, nodule_augmented, findings, sample and nodule_expert."}
+    RELEASE_NOTES = {
+        "1.0.0": "First release: configs nodule, nodule_augmented, findings, first_archive, sample and nodule_expert."
+    }
     BUILDER_CONFIGS = NAMED_CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
-    No manual_dir is needed: without one everything is downloaded (12 archives, 45 GB). If you have the images already,
-    or fetch them with your browser from {downloads.RELEASE_PAGE}, name their folder as the
-    manual_dir. It may hold, as it is, any of these, or several of them:
+    No manual_dir is needed: without one everything is downloaded (12 archives, 45 GB; for the config first_archive one
+    of them, 2 GB). If you have the images already, or fetch them with your browser from
+    {downloads.RELEASE_PAGE}, name their folder as the manual_dir. It may hold, as it is, any
+    of these, or several of them:
 
     (a) the NIH's archives, not extracted: images_001.tar.gz to images_012.tar.gz (or images_01.tar.gz to
         images_12.tar.gz, as the NIH's download script names them);
@@ -84,6 +93,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
           BuildInProgressError: Somebody else builds the same dataset in the same place.
           OSError: The disk is full, or the system refuses something else.
         """
+        if not _tfds_prepares():
+            return
         config = download_config or tfds.download.DownloadConfig()
         mode = config.download_mode
         if mode == tfds.download.GenerateMode.UPDATE_DATASET_INFO or self._reuses(config):
@@ -143,6 +154,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _refuse_other_choices(self) -> None:
         there = self._stored_metadata().get("config", {})
+        if there:  # A field that the version which built it did not have was what is now the default.
+            there = json.loads(json.dumps(NihChestXrayConfig(name="default").choices)) | there
         asked = json.loads(json.dumps(self.builder_config.choices))
         other = [f"{field}={there[field]!r}" for field in asked if field in there and there[field] != asked[field]]
         if other:

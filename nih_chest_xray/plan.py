@@ -12,7 +12,7 @@ import pandas as pd
 from etils import epath
 
 from nih_chest_xray.boxes import Box, read_boxes
-from nih_chest_xray.cohort import make_cohort
+from nih_chest_xray.cohort import SUBSETS, CohortError, empty_classes, make_cohort
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.expert_labels import KNOWN_FILES, read_expert_labels, require_known_images
 from nih_chest_xray.files import ReleaseError, is_remote
@@ -26,6 +26,7 @@ from nih_chest_xray.release import (
     OFFICIAL_LISTS,
     KnownFile,
     Release,
+    archive_of,
     file_table,
 )
 
@@ -118,7 +119,26 @@ def make_plan(found: Release, config: NihChestXrayConfig, known: Mapping[str, Kn
         "tables": digests,
         "unknown_ages": int((labels["patient_age"] == UNKNOWN_AGE).sum()),
     }
-    return Plan(make_cohort(labels, config, official, expert, lists), boxes, origin)
+    return Plan(in_archives(make_cohort(labels, config, official, expert, lists), config), boxes, origin)
+
+
+def in_archives(cohort: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:
+    """Returns the images of a cohort that the config's archives hold, with the subsets that they have in the whole.
+
+    Raises:
+      CohortError: The archives hold none.
+    """
+    if not config.archives:
+        return cohort
+    rows = cohort[cohort["image_name"].map(archive_of).isin(config.archives)].reset_index(drop=True)
+    what = f"config {config.name!r}, archives={list(config.archives)}"
+    if rows.empty:
+        raise CohortError(f"{what}: none of the config's images is in these. Name other archives.")
+    if absent := [subset for subset in SUBSETS if subset in {*cohort["subset"]} - {*rows["subset"]}]:
+        warnings.warn(f"{what}: the dataset will have no subset {' and no '.join(absent)}.", stacklevel=3)
+    if lacking := empty_classes(rows, config):
+        warnings.warn(f"{what}: {lacking}", stacklevel=3)
+    return rows
 
 
 def with_split_lists(found: Release, config: NihChestXrayConfig) -> Release:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -28,6 +29,15 @@ _FIRST_IMAGES = (
     *("00024718_000.png", "00028173_003.png"),
 )
 """The first image of each archive: they hold all images in the order of names, the first 4,999, the others 10,000."""
+
+
+def archive_of(image_name: str) -> int:
+    """Returns the number of the NIH's archive, from 1 to 12, that an image is in.
+
+    >>> archive_of("00001335_006.png"), archive_of("00001336_000.png"), archive_of("00030805_000.png")
+    (1, 2, 12)
+    """
+    return bisect.bisect_right(_FIRST_IMAGES, image_name)
 
 
 @dataclasses.dataclass(frozen=True)

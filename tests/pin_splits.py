@@ -1,9 +1,10 @@
-"""Prints checksums/splits.tsv: what seed 0 gives for each named config on the NIH's official tables.
+"""Prints splits.tsv: what seed 0 gives for each named config on the NIH's official tables.
 
-    python tests/pin_splits.py DIR > checksums/splits.tsv
+    python tests/pin_splits.py DIR | tee checksums/splits.tsv > nih_chest_xray/splits.tsv
 
-DIR holds the NIH's tables. A split that changes is a new version of the dataset: pinned lines are only ever added. The
-config nodule_expert is printed where DIR holds the radiologists' files too; they are not part of the NIH's release.
+It goes into both folders: the package reads its own copy, `checksums` is for people. DIR holds the NIH's tables. A
+split that changes is a new version of the dataset: pinned lines are only ever added. The config nodule_expert is
+printed where DIR holds the radiologists' files too; they are not part of the NIH's release.
 """
 
 import sys

@@ -17,6 +17,17 @@ def test_json_gives_the_same_config_as_python():
     assert config.views == ("PA",)
 
 
+def test_archives_in_another_order_are_the_same_config():
+    assert (
+        NihChestXrayConfig(name="x", archives=[3, 1]).choices == NihChestXrayConfig(name="x", archives=(1, 3)).choices
+    )
+
+
+def test_first_archive_is_nodule_of_the_first_archive_alone():
+    configs = {config.name: config.choices for config in NAMED_CONFIGS}
+    assert configs["first_archive"] == configs["nodule"] | {"archives": (1,)}
+
+
 def test_choices_are_json_and_hold_every_field_of_ours():
     choices = NihChestXrayConfig(name="x").choices
     assert json.loads(json.dumps(choices))["image_size"] == 512
@@ -26,7 +37,7 @@ def test_choices_are_json_and_hold_every_field_of_ours():
 
 def test_named_configs_differ_as_the_readme_says():
     configs = {config.name: config for config in NAMED_CONFIGS}
-    assert list(configs) == ["nodule", "nodule_augmented", "findings", "sample", "nodule_expert"]
+    assert list(configs) == ["nodule", "nodule_augmented", "findings", "first_archive", "sample", "nodule_expert"]
     assert (configs["nodule"].augmented_copies, configs["nodule_augmented"].augmented_copies) == (0, 1)
     assert all(config.description for config in NAMED_CONFIGS)
 
@@ -45,6 +56,12 @@ LISTS = {"split": "lists", "split_lists": {"train": "train.txt", "test": "test.t
         ({"views": []}, "views="),
         ({"views": "PA"}, "views='PA'; expected a list"),
         ({"healthy_stride": 0}, "healthy_stride=0; expected a whole number of at least 1"),
+        ({"archives": 1}, r"archives=1; expected a list of different whole numbers from 1 to 12; \[\] for the whole"),
+        ({"archives": [0]}, r"archives=\[0\]"),
+        ({"archives": [13]}, r"archives=\[13\]"),
+        ({"archives": [1, 1]}, r"archives=\[1, 1\]"),
+        ({"archives": ["1"]}, r"archives=\['1'\]"),
+        ({"archives": [True]}, r"archives=\[True\]"),
         ({"split": "random"}, "split='random'; expected 'stratified' or 'official' or 'lists' or 'expert'"),
         ({"split": "expert"}, "split='expert'; expected 'stratified' or 'official' or 'lists' with task='nodule'"),
         (LISTS | {"task": "nodule_expert"}, "split='lists'; expected 'expert' with task='nodule_expert'"),

@@ -109,6 +109,11 @@ class TestFindings(NamedConfig):
     __test__ = True
 
 
+class TestFirstArchive(NamedConfig):
+    BUILDER_CONFIG_NAMES_TO_TEST = ("first_archive",)
+    __test__ = True
+
+
 class TestNoduleExpert(NamedConfig):
     BUILDER_CONFIG_NAMES_TO_TEST = ("nodule_expert",)
     __test__ = True
@@ -237,7 +242,7 @@ def part_dir(phantom, phantom_dir, tmp_path):
     write_tables(folder, phantom)
     for number, name in enumerate(phantom.names):
         if number % 3:
-            (folder / "images" / name).symlink_to(phantom_dir / "images" / name)
+            shutil.copy(phantom_dir / "images" / name, folder / "images")
     return folder
 
 

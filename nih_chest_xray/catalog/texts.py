@@ -11,6 +11,7 @@ from nih_chest_xray.catalog.statistics import populations
 from nih_chest_xray.cohort import CLASSES, POSITIVE
 from nih_chest_xray.downloads import RELEASE_PAGE
 from nih_chest_xray.manifest import cap_of, cut_subsets
+from nih_chest_xray.release import ARCHIVES
 
 ACKNOWLEDGEMENT = "The NIH Clinical Center is the provider of the data."
 CODE_LICENSE = "https://spdx.org/licenses/Apache-2.0.html"
@@ -30,12 +31,25 @@ def notice(built: Built) -> str | None:
             " it. It shows what the dataset looks like and runs the code that uses it; nothing learned from it holds"
             " for people."
         )
-    elif missing := built.metadata["missing_images"]:
-        without = f" It has no subset {' and no '.join(built.absent)}." if built.absent else ""
-        texts.append(
-            f"A part: {missing:,} of the images that this config would hold were not there when it was built.{without}"
-        )
+    else:
+        texts += part(built)
     return " ".join(texts + trial(built)) or None
+
+
+def part(built: Built) -> list[str]:
+    """Returns what of the release or of its config a dataset does not hold."""
+    texts = []
+    if archives := built.config.get("archives"):  # Datasets of an earlier version do not have this field.
+        numbers = " and ".join(filter(None, (", ".join(map(str, archives[:-1])), str(archives[-1]))))
+        texts.append(
+            f"Images of the NIH's archive{'s' if len(archives) > 1 else ''} {numbers} of {len(ARCHIVES)} only, each in"
+            " the subset that it has in a build of the whole release."
+        )
+    if missing := built.metadata["missing_images"]:
+        texts.append(f"A part: {missing:,} of the images that this config would hold were not there when it was built.")
+    if texts and built.absent:
+        texts.append(f"It has no subset {' and no '.join(built.absent)}.")
+    return texts
 
 
 def trial(built: Built) -> list[str]:
@@ -112,6 +126,8 @@ def biases(built: Built, examples: pd.DataFrame) -> list[str]:
         "One institution: patients of the NIH Clinical Center, on its devices and with its reports.",
         *trial(built),
     ]
+    if built.config.get("archives"):
+        texts.append("The NIH's archives hold patients in the order of their numbers: one is no random part of all.")
     if built.metadata.get("shared_patients"):
         texts.append(patient_subsets(built))
     if task == "nodule":
