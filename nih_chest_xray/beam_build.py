@@ -6,6 +6,7 @@ is sent the names of two small files for each of its tasks: a task is an archive
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import pickle
@@ -19,16 +20,16 @@ from etils import epath
 from nih_chest_xray.augmentation import get_augmentation, register
 from nih_chest_xray.cohort import SUBSETS
 from nih_chest_xray.config import NihChestXrayConfig
-from nih_chest_xray.examples import make_examples
-from nih_chest_xray.manifest import RowsOfSource
+from nih_chest_xray.examples import BrokenImage, Report, try_examples
+from nih_chest_xray.manifest import RowsOfSource, source_of
 from nih_chest_xray.release import Release
 from nih_chest_xray.removal import BEAM_TASKS, remove
 
 _IMAGES_PER_TASK = 500
 _ARCHIVES = "archives"
 
-Made = tuple[str, tuple[int, str, dict[str, Any]]]
-"""Key, and number of the task, subset and example."""
+Made = tuple[str, tuple[int, str, dict[str, Any], int | None]]
+"""Key, and number of the task, subset, example and pixels a side of a resized copy."""
 
 
 class BeamBuild:
@@ -64,11 +65,20 @@ class BeamBuild:
         """Returns a transform that gives the keys and examples of a subset."""
         return _Subset(self, subset)
 
-    def report(self) -> tuple[frozenset[str], dict[str, str]]:
-        """Returns, after the pipeline has run, the names of all examples, and the digests of archives by place."""
-        names = json.loads((self._folder / "names.json").read_text())
+    def report(self) -> Report:
+        """Returns, after the pipeline has run, what was made."""
+        sides = dict(json.loads((self._folder / "names.json").read_text()))
         archives = json.loads((self._folder / "archives.json").read_text())
-        return frozenset(names), dict(archives)
+        made = {source_of(name) for name in sides}
+        # Of an image that is broken in one archive and whole in another, the whole one was taken.
+        broken = tuple(each for each in self.broken() if each.source_name not in made)
+        copied = {source_of(name): side for name, side in sides.items() if side}
+        return Report(frozenset(sides), dict(archives), broken, copied)
+
+    def broken(self) -> tuple[BrokenImage, ...]:
+        """Returns the broken images that the tasks have met so far, also where the pipeline failed."""
+        files = sorted(self._folder.glob("broken_*.json"))
+        return tuple(sorted({BrokenImage(*each) for file in files for each in json.loads(file.read_text())}))
 
     def close(self) -> None:
         """Removes what was written for the workers."""
@@ -81,14 +91,18 @@ class BeamBuild:
                 pipeline
                 | "Tasks" >> beam.Create(self._tasks)
                 | "SpreadTasks" >> beam.Reshuffle()
-                | "MakeExamples" >> beam.ParDo(_MakeExamples(self._config)).with_outputs(_ARCHIVES, main="examples")
+                | "MakeExamples"
+                >> beam.ParDo(_MakeExamples(self._config, str(self._folder))).with_outputs(_ARCHIVES, main="examples")
             )
             examples = results.examples
             if self._several_may_hold_an_image:
                 examples |= "GroupByName" >> beam.GroupByKey() | "TakeFirst" >> beam.MapTuple(_first)
             by_subset = examples | "BySubset" >> beam.Partition(_subset_number, len(SUBSETS))
             self._made = dict(zip(SUBSETS, by_subset, strict=True))
-            for name, collection in (("names", examples | "Names" >> beam.Keys()), (_ARCHIVES, results[_ARCHIVES])):
+            for name, collection in (
+                ("names", examples | "Names" >> beam.MapTuple(_name_and_side)),
+                (_ARCHIVES, results[_ARCHIVES]),
+            ):
                 write = functools.partial(_write_json, str(self._folder / f"{name}.json"))
                 _ = collection | f"List_{name}" >> beam.combiners.ToList() | f"Write_{name}" >> beam.Map(write)
         return self._made[subset]
@@ -113,11 +127,12 @@ class _Subset(beam.PTransform):
 
 
 class _MakeExamples(beam.DoFn):
-    """Makes the examples of a task, and gives the digest of an archive."""
+    """Makes the examples of a task, gives the digest of an archive, and writes down which images are broken."""
 
-    def __init__(self, config: NihChestXrayConfig) -> None:
+    def __init__(self, config: NihChestXrayConfig, folder: str) -> None:
         super().__init__()
         self._config = config
+        self._folder = folder
         # A user's own are registered by a module that workers need not have.
         self._augmentations = [get_augmentation(name) for name in config.augmentations]
 
@@ -129,11 +144,16 @@ class _MakeExamples(beam.DoFn):
         number, source_file, table = task
         source = pickle.loads(epath.Path(source_file).read_bytes())
         rows_of = _read_table(table)
+        broken = []
         for image in source.images(frozenset(rows_of)):
-            rows = rows_of[image.name]
-            examples = make_examples(image.read(), image.place, rows, self._config)
-            for row, (key, example) in zip(rows, examples, strict=True):
-                yield key, (number, row.subset, example)
+            made = try_examples(image, rows_of[image.name], self._config)
+            if isinstance(made, BrokenImage):
+                broken.append(dataclasses.astuple(made))
+                continue
+            for subset, key, example in made.examples:
+                yield key, (number, subset, example, made.copied_side)
+        if broken:  # In a file, not an output: a pipeline that fails since nothing is left of a subset has no outputs.
+            _write_json(f"{self._folder}/broken_{number:05d}.json", broken)
         if source.one_pass:
             yield beam.pvalue.TaggedOutput(_ARCHIVES, (source.place, source.sha256))
 
@@ -149,7 +169,7 @@ def _parts(names: list[str]) -> Iterator[list[str]]:
         yield names[start : start + _IMAGES_PER_TASK]
 
 
-def _first(key: str, made: Collection[tuple[int, str, dict[str, Any]]]) -> Made:
+def _first(key: str, made: Collection[tuple[int, str, dict[str, Any], int | None]]) -> Made:
     """Of an image that several archives hold, takes the first archive's, as a local build does."""
     return key, min(made, key=lambda each: each[0])
 
@@ -158,8 +178,12 @@ def _subset_number(made: Made, _subsets: int) -> int:
     return SUBSETS.index(made[1][1])
 
 
-def _key_and_example(key: str, made: tuple[int, str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+def _key_and_example(key: str, made: tuple[int, str, dict[str, Any], int | None]) -> tuple[str, dict[str, Any]]:
     return key, made[2]
+
+
+def _name_and_side(key: str, made: tuple[int, str, dict[str, Any], int | None]) -> tuple[str, int | None]:
+    return key, made[3]
 
 
 def _write_json(path: str, content: Any) -> None:

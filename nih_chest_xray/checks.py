@@ -28,7 +28,9 @@ NO_CONFIG = "metadata.json gives no config, see files"
 _SHARD = re.compile(r".*-\d{5}-of-\d{5}(\..*)?")
 _TFRECORD_FRAME = 16
 """Bytes that a TFRecord file has for each record, beside the record's own."""
-_PICTURE_FIELDS = frozenset({"image_size", "image_format", "rotation_degrees", "allow_missing_images"})
+_PICTURE_FIELDS = frozenset(
+    {"image_size", "image_format", "rotation_degrees", "allow_missing_images", "allow_resized_images"}
+)
 """Fields of a config that change no image's name and subset."""
 
 

@@ -44,10 +44,15 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
       augmented_copies: Copies of each training image with a nodule, beside the image itself.
       augmentations: Names of registered augmentations. Each copy gets one.
       rotation_degrees: The angle of a rotation is drawn uniformly from plus or minus this.
-      image_size: Pixels a side; None stores the NIH's own PNG bytes at 1024.
+      image_size: Pixels a side; None stores the NIH's own PNG bytes at 1024. (One image in 200 is RGBA, with R = G = B:
+        of these it stores a grey PNG of the same pixels, not the NIH's bytes.)
       image_format: 'png' is lossless; 'jpeg' (quality 95) is smaller and faster to read.
       seed: Of the split and of the augmentation.
-      allow_missing_images: Builds from the images that are there; each keeps the subset that it has in a full build.
+      allow_missing_images: Builds from the images that are there and whole; each keeps the subset that it has in a full
+        build.
+      allow_resized_images: Takes resized copies of the NIH's images too, square and grey, PNG or JPEG, of image_size or
+        more pixels a side. An image of image_size is stored with the copy's own pixels, a larger one is averaged, and
+        for augmentation a copy is first brought to 1024 pixels. These are not the NIH's pixels.
       phantom_patients: If not 0, reads no release but draws one: a synthetic one of this many patients.
     """
 
@@ -67,6 +72,7 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
     image_format: str = "png"
     seed: int = 0
     allow_missing_images: bool = False
+    allow_resized_images: bool = False
     phantom_patients: int = 0
 
     def __new__(cls, *_args: object, **given: object) -> NihChestXrayConfig:
@@ -117,7 +123,10 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
             self._check_whole("image_size", 16, 1024, ", or null (None) for the NIH's own PNG bytes at 1024")
         elif self.image_format != "png":
             self._check("image_format", False, "'png' with image_size null, which stores the NIH's own PNG bytes")
-        self._check("allow_missing_images", isinstance(self.allow_missing_images, bool), "true or false")
+        for field in ("allow_missing_images", "allow_resized_images"):
+            self._check(field, isinstance(getattr(self, field), bool), "true or false")
+        good = not self.allow_resized_images or self.image_size is not None
+        self._check("allow_resized_images", good, "false with image_size null, which stores the NIH's own PNG bytes")
         augmentation.draw_augmentations(self.augmentations, self.seed, "", self.augmented_copies)
 
     @property

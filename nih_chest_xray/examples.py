@@ -1,8 +1,9 @@
-"""Examples: the bytes of one source image and its rows of the manifest give the examples that are stored."""
+"""Examples: one source image and its rows of the manifest give the examples that are stored, or say what is broken."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,43 +12,134 @@ from nih_chest_xray import image, png
 from nih_chest_xray.augmentation import NO_AUGMENTATION, augment, move
 from nih_chest_xray.boxes import Box
 from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.files import ReleaseError, is_of_the_system
 from nih_chest_xray.labels import FINDINGS
+from nih_chest_xray.sources import StoredImage
+
+_SHOWN = 20
+"""Broken images that an error names."""
 
 
-def make_examples(
-    content: bytes, place: str, rows: Sequence[Any], config: NihChestXrayConfig
-) -> Iterator[tuple[str, dict[str, Any]]]:
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """What a source image gave.
+
+    Attributes:
+      source_name: The image's name.
+      examples: Subset, image name and example of each row. `image` holds encoded bytes, the other features are as the
+        builder's schema has them.
+      copied_side: Pixels a side of a resized copy; None for one of the NIH's own images.
+    """
+
+    source_name: str
+    examples: tuple[tuple[str, str, dict[str, Any]], ...]
+    copied_side: int | None
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class BrokenImage:
+    """A source image that cannot be read.
+
+    Attributes:
+      source_name: Its name.
+      problem: Where it lies, and what is wrong with it.
+    """
+
+    source_name: str
+    problem: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a build made.
+
+    Attributes:
+      names: Of the examples.
+      digests: SHA-256 of the archives that were read, by place.
+      broken: The images that could not be read, in the order of names.
+      copied_sides: Pixels a side of each source image that is a resized copy, by its name.
+    """
+
+    names: frozenset[str]
+    digests: Mapping[str, str]
+    broken: tuple[BrokenImage, ...]
+    copied_sides: Mapping[str, int]
+
+
+def make_examples(stored: StoredImage, rows: Sequence[Any], config: NihChestXrayConfig) -> Made:
     """Makes an example of each manifest row of one source image.
 
     Args:
-      content: The source's PNG bytes.
-      place: Where they came from, for messages.
-      rows: Rows of the manifest with the same `source_name`, as named tuples.
+      stored: The source image.
+      rows: Rows of the manifest with this `source_name`, as named tuples. Without any it is only looked at.
       config: Says how to augment, resize and encode.
-
-    Yields:
-      Image name and example. `image` holds encoded bytes, the other features are as the builder's schema has them.
 
     Raises:
       ImageError: The bytes are not an image of the release. The message names the image and where it lies.
+      ReleaseError: The bytes cannot be read.
     """
+    content = stored.read()
     try:
         # Also where the bytes are stored as they are: whoever trains is not to find out that an image is broken.
-        pixels = image.decode(content)
+        is_copy = config.allow_resized_images and not image.is_the_nihs(content)
+        pixels = image.decode_copy(content, config.image_size) if is_copy else image.decode(content)
     except image.ImageError as error:
-        raise image.ImageError(f"{rows[0].source_name} in {place}: {error}") from error
+        advice = "" if config.allow_resized_images else _advice_on_copies(content, config)
+        raise image.ImageError(f"{stored.name} in {stored.place}: {error}{advice}") from error
+    side = len(pixels) if is_copy else None
+    as_it_is = config.image_size is None and png.is_grey(content)
+    examples = []
     for row in rows:
-        if config.image_size is None and row.augmentation == NO_AUGMENTATION and png.is_grey(content):
-            encoded = content
-        else:
-            encoded = _encode(pixels, row, config)
-        yield row.image_name, {"image": encoded} | fields(row, config)
+        encoded = content if as_it_is and row.augmentation == NO_AUGMENTATION else _encode(pixels, row, config)
+        examples.append((row.subset, row.image_name, {"image": encoded} | fields(row, config)))
+    return Made(stored.name, tuple(examples), side)
+
+
+def try_examples(stored: StoredImage, rows: Sequence[Any], config: NihChestXrayConfig) -> Made | BrokenImage:
+    """Makes examples as `make_examples` does, and returns what is wrong with an image that is broken.
+
+    Raises:
+      ReleaseError: The system could not read it. That says nothing of the image.
+    """
+    try:
+        return make_examples(stored, rows, config)
+    except (image.ImageError, ReleaseError) as error:
+        if is_of_the_system(error.__cause__):
+            raise
+        return BrokenImage(stored.name, str(error))
+
+
+def broken_error(broken: Sequence[BrokenImage], consequence: str = "") -> image.ImageError:
+    """Returns the error that names broken images, with the place of each, and says how to go on.
+
+    Args:
+      broken: The images.
+      consequence: What follows beside their being left out.
+    """
+    shown = [each.problem for each in sorted(broken)[:_SHOWN]]
+    more = [f"… and {len(broken) - _SHOWN:,} more"] if len(broken) > _SHOWN else []
+    head = "1 image is broken:" if len(broken) == 1 else f"{len(broken):,} images are broken:"
+    way_out = (
+        consequence
+        or 'Get these images again, or build without them with "allow_missing_images": true, which leaves them out.'
+    )
+    return image.ImageError("\n".join([head, *shown, *more, way_out]))
+
+
+def _advice_on_copies(content: bytes, config: NihChestXrayConfig) -> str:
+    side = image.copied_side(content)
+    if side is None:
+        return ""
+    small = config.image_size is None or side < config.image_size
+    return '. To build from resized copies: "allow_resized_images": true' + (
+        f', with an "image_size" of at most {side}' if small else ""
+    )
 
 
 def _encode(pixels: np.ndarray, row: Any, config: NihChestXrayConfig) -> bytes:
-    """Augments at full size, so that a rotation blurs as little as possible, then resizes and encodes."""
+    """Augments at the NIH's size, so that a rotation blurs as little as possible, then resizes and encodes."""
     if row.augmentation != NO_AUGMENTATION:
-        pixels = augment(pixels, row.augmentation, row.draw, config)
+        pixels = augment(image.to_source_size(pixels), row.augmentation, row.draw, config)
     if config.image_size is not None:
         pixels = image.resize(pixels, config.image_size)
     return image.encode(pixels, config.image_format)

@@ -113,9 +113,17 @@ def no_archive(path: epath.Path, error: Exception) -> ReleaseError:
     return unreadable(path, error)
 
 
+def is_of_the_system(error: BaseException | None) -> bool:
+    """Returns whether an error is the system's, such as a disk that is gone, not one of what a file holds.
+
+    Those that the readers of archives raise themselves have no number.
+    """
+    return isinstance(error, OSError) and bool(error.errno)
+
+
 def unreadable(place: object, error: Exception) -> ReleaseError:
     """Returns the error that tells of what a reader, or the system, could not read."""
-    if isinstance(error, OSError) and error.errno:  # Of the system; those of the readers of archives have no number.
+    if is_of_the_system(error):
         return ReleaseError(
             f"{place} cannot be read ({error.strerror}). Expected a file that is there during the whole build, and that"
             " you may read."

@@ -17,6 +17,7 @@ from etils import epath
 
 from nih_chest_xray.expert_labels import FOUR_FINDINGS, expert_file_kind
 from nih_chest_xray.files import ReleaseError, is_remote, unreadable
+from nih_chest_xray.image import copied_side
 from nih_chest_xray.official_lists import read_official_lists
 from nih_chest_xray.png import SOURCE_SIZE
 from nih_chest_xray.release import (
@@ -31,7 +32,7 @@ from nih_chest_xray.release import (
     file_table,
     official_archive,
 )
-from nih_chest_xray.sources import REPACKED_ADVICE, Folder, Source, Tar, TarGz, Zip, image_name, stored_size
+from nih_chest_xray.sources import REPACKED_ADVICE, Folder, Source, Tar, TarGz, Zip, image_name
 from nih_chest_xray.tables import TableError, read_header, strip, table_bytes
 
 TABLES = (*LABEL_FILES, BOX_FILE, *OFFICIAL_LISTS.values(), *EXPERT_FILES.values(), BOTH_EXPERT_FILES)
@@ -230,7 +231,7 @@ def _originals_first(sources: Iterable[Source], resized_to: int | None, aside: l
     for source in sources:
         for side, names in _by_size(source).items():
             part = source if len(names) == len(source.names) else source.part(names)
-            if side in (None, SOURCE_SIZE):
+            if side is None:
                 originals.append(part)
             elif resized_to is not None and side >= resized_to:
                 copies.append((side, part))
@@ -241,7 +242,7 @@ def _originals_first(sources: Iterable[Source], resized_to: int | None, aside: l
 
 
 def _by_size(source: Source) -> dict[int | None, Sequence[str]]:
-    """Returns the names of a source's images by the shorter side in pixels; None where the first bytes do not tell."""
+    """Returns the names of a source's images by the side in pixels of resized copies; None for all others."""
     names = sorted(source.names)
     step = max(1, (len(names) - 1) // (_SAMPLED - 1))
     sampled = {_side(source, name) for name in [*names[::step][:_SAMPLED], names[-1]]}
@@ -255,10 +256,9 @@ def _by_size(source: Source) -> dict[int | None, Sequence[str]]:
 
 def _side(source: Source, name: str) -> int | None:
     try:
-        size = stored_size(source.head(name))
+        return copied_side(source.head(name))
     except ReleaseError:  # What cannot be read is told where it is needed.
         return None
-    return min(size) if size else None
 
 
 def _why_no_copies(source: Source, side: int, number: int, resized_to: int | None) -> str:

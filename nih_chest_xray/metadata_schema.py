@@ -22,6 +22,7 @@ from nih_chest_xray.cohort import CLASSES, SUBSETS
 from nih_chest_xray.config import CONFIG_NAME, NihChestXrayConfig
 from nih_chest_xray.labels import NO_FINDING
 from nih_chest_xray.png import SOURCE_SIZE
+from nih_chest_xray.sources import IMAGE_NAME
 
 DATASET = "nih_chest_xray"
 FILE_FORMATS = ("tfrecord", "array_record", "parquet")
@@ -239,7 +240,8 @@ _subset = one_of(*SUBSETS)
 _class = one_of(*dict.fromkeys(name for names in (*CLASSES.values(), (NO_FINDING,)) for name in names))
 _of_subsets = record(dict.fromkeys(SUBSETS, whole()))
 _weights = mapping(_class, nullable(number), 20)
-_plain = either(flag, number, listed(text(100), 100), nullable(text(100)))
+_lists = mapping(_subset, text(4096), len(SUBSETS))
+_plain = either(flag, number, listed(either(number, text(100)), 100), _lists, nullable(text(100)))
 """A field of a config; what it has to be is said by `NihChestXrayConfig`."""
 
 _FIRST_FIELDS = (
@@ -262,7 +264,10 @@ OPTIONAL_METADATA: dict[str, Kind] = {
     "positive_weights": _weights,
     "agreement": mapping(_subset, mapping(_class, mapping(_class, whole(), 20), 20), 3),
     "max_examples_per_split": nullable(whole()),
-    "left_out_images": either(whole(), listed(_line, 112_120), mapping(_line, either(whole(), _line), 112_120)),
+    "shard_sizes": mapping(_file_name, whole(), len(SUBSETS) * _MAX_SHARDS),
+    "shared_patients": whole(),
+    "broken_images": listed(grammar(IMAGE_NAME, "an image's name"), 112_120),
+    "resized_images": mapping(grammar(re.compile(r"[0-9]{1,4}"), "a number of pixels"), whole(), 4096),
 }
 """Keys of metadata.json that not every dataset has: of some tasks only, or added by a later version of the package."""
 _metadata = record(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import json
 import platform
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from nih_chest_xray import downloads, find, manifest, release, removal, transfer
 from nih_chest_xray.cohort import SUBSETS, empty_classes
 from nih_chest_xray.completeness import SHARD_SIZES, missing_parts, shard_sizes
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
+from nih_chest_xray.examples import BrokenImage, broken_error
 from nih_chest_xray.features import make_features
 from nih_chest_xray.files import ReleaseError, is_remote
 from nih_chest_xray.interruption import flush, full_disk_explained, old_kept, only_build
@@ -192,7 +194,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._cap = None if self._uses_beam else download_config.max_examples_per_split
         self._manifest = None
         with contextlib.ExitStack() as self._resources:
-            super()._download_and_prepare(dl_manager, download_config)
+            try:
+                super()._download_and_prepare(dl_manager, download_config)
+            except Exception as error:
+                if self._uses_beam and self._manifest is not None:
+                    self._refuse_empty_subsets(self._build.broken(), error)
+                raise
             if self._manifest is not None:
                 # TFDS renames this folder when all is done, so what is written appears with the dataset or not at all.
                 self._write_metadata(self._cap)
@@ -244,6 +251,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             self._progress.made()
             yield key, example
         if empty:
+            self._refuse_empty_subsets(self._build.report().broken)
             raise ReleaseError(
                 f"{self._release.place} holds no image of the subset {subset!r}, and TFDS stores no empty one. Add"
                 " archives, or extract the one you have: what a folder holds is known before the build, which can then"
@@ -264,20 +272,26 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         Args:
           cap: Examples that TFDS takes of each subset at most, for a trial build; None for all.
         """
-        names, digests = self._build.report()
-        repacked = self._release.repacked(digests)
-        made = self._manifest["image_name"].isin(names)
+        report = self._build.report()
+        if report.broken and not self.builder_config.allow_missing_images:
+            raise broken_error(report.broken)
+        repacked = self._release.repacked(report.digests)
+        broken = sorted(image.source_name for image in report.broken)
+        planned = self._manifest[~self._manifest["source_name"].isin(broken)]
+        made = planned["image_name"].isin(report.names)
         if cap is None and not made.all():
-            self._refuse_or_tell_what_was_not_found(self._manifest[~made], self._manifest[made])
+            self._refuse_or_tell_what_was_not_found(planned[~made], planned[made], len(broken))
         for name, digest in repacked.items():
             warnings.warn(
                 f"{self._release.place}/{name} has SHA-256 {digest}, which is none of the NIH's archives'. It read"
                 " cleanly to its end and was used as it is.",
                 stacklevel=2,
             )
-        written = self._manifest[made]
+        written = planned[made]
         (self.data_path / "metadata.csv").write_text(manifest.metadata_csv(written))
-        missing = len(self._plan.cohort) - (written if cap is None else self._manifest)["source_name"].nunique()
+        missing = len(self._plan.cohort) - (written if cap is None else planned)["source_name"].nunique()
+        sources = written["source_name"].unique()
+        resized = collections.Counter(report.copied_sides[name] for name in sources if name in report.copied_sides)
         self.info.metadata.clear()
         self.info.metadata.update(
             manifest.summarise(written, self.builder_config)
@@ -285,6 +299,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             | {
                 "config": {"name": self.builder_config.name, **self.builder_config.choices},
                 "missing_images": missing,
+                "broken_images": broken,
+                "resized_images": {str(side): number for side, number in sorted(resized.items())},
                 "max_examples_per_split": cap,
                 SHARD_SIZES: shard_sizes(self.data_path, self.info),
                 "repacked_archives": repacked,
@@ -296,6 +312,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 },
             }
         )
+
+        if resized:
+            self._tell_what_is_resized(resized)
+        if broken:
+            self._tell_what_is_broken(report.broken, written)
 
     def _find_release(
         self, dl_manager: tfds.download.DownloadManager, known: dict[str, release.KnownFile]
@@ -318,7 +339,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     f"The manual_dir {folder} {problem}. What it may hold:\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
                 ) from None
             return release.Release(place="the manual_dir (none was given)")
-        found = find.find_release(folder, known, config.allow_missing_images, needed_tables(config))
+        resized_to = config.image_size if config.allow_resized_images else None
+        found = find.find_release(folder, known, config.allow_missing_images, needed_tables(config), resized_to)
         if self._manual_dir and not found.tables and not found.sources and not found.refused:
             raise ReleaseError(
                 f"Nothing of the NIH's release is in the manual_dir {folder} or the folders in it: no label file, no"
@@ -326,7 +348,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             )
         return found
 
-    def _refuse_or_tell_what_was_not_found(self, lost: pd.DataFrame, made: pd.DataFrame) -> None:
+    def _refuse_empty_subsets(self, broken: Sequence[BrokenImage], cause: Exception | None = None) -> None:
+        """Refuses to go on if all planned images of a subset are broken."""
+        whole = self._manifest[~self._manifest["source_name"].isin({image.source_name for image in broken})]
+        if empty := [subset for subset in self._manifest["subset"].unique() if subset not in set(whole["subset"])]:
+            raise broken_error(
+                broken,
+                f"Nothing is left of the subset {' and of '.join(empty)}, and TFDS stores no empty one. Get these"
+                " images again.",
+            ) from cause
+
+    def _refuse_or_tell_what_was_not_found(self, lost: pd.DataFrame, made: pd.DataFrame, broken: int) -> None:
         """What an archive holds that is not the NIH's own shows when it was read."""
         if not self.builder_config.allow_missing_images:
             raise ReleaseError(
@@ -334,11 +366,27 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 f" {self._release.place} ({', '.join(sorted(lost['source_name'])[:3])}, …). Get them again from the"
                 ' NIH\'s page, or build from what is there with "allow_missing_images": true.'
             )
-        self._tell_what_is_missing(made)
+        self._tell_what_is_missing(made, broken)
 
-    def _tell_what_is_missing(self, present: pd.DataFrame) -> None:
+    def _tell_what_is_resized(self, resized: Mapping[int, int]) -> None:
+        sides = ", ".join(f"{number:,} from copies of {side} pixels a side" for side, number in sorted(resized.items()))
+        warnings.warn(
+            f"{sum(resized.values()):,} images were made from resized copies ({sides}), not from the NIH's pixels.",
+            stacklevel=2,
+        )
+
+    def _tell_what_is_broken(self, broken: Sequence[BrokenImage], written: pd.DataFrame) -> None:
+        counts = manifest.summarise(written, self.builder_config)["counts"]
+        warnings.warn(
+            f"{len(broken):,} broken images are left out, with their augmented copies:"
+            f" {'; '.join(image.problem for image in broken[:3])}{'; …' if broken[3:] else ''}. All are listed in"
+            f" metadata.json's broken_images. Without them there are: {json.dumps(counts)}.",
+            stacklevel=2,
+        )
+
+    def _tell_what_is_missing(self, present: pd.DataFrame, broken: int = 0) -> None:
         needed = len(self._plan.cohort)
-        if missing := needed - present["source_name"].nunique():
+        if missing := needed - broken - present["source_name"].nunique():
             summary = manifest.summarise(present, self.builder_config)
             absent = [subset for subset in SUBSETS if not summary["examples"][subset]]
             without = f" The dataset will have no subset {' and no '.join(absent)}." if absent else ""

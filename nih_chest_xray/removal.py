@@ -42,7 +42,7 @@ _DATASET = (
 _WORK = (
     rf"(bucket_[0-9a-f-]{{36}}_\d{{3}}\.tmp|{_SHARD}_index\.json|incomplete\.[A-Z0-9]{{6}}\.{_SHARD}"
     r"|(incomplete\.[A-Z0-9]{6}\.)?nih_chest_xray-[a-z0-9_]+\.[\w.]*split_info\.json"
-    r"|beam/((source|rows)-\d{5}\.pickle|(names|archives)\.json))"
+    r"|beam/((source|rows)-\d{5}\.pickle|(names|archives|broken_\d{5})\.json))"
 )
 _VERSION = r"\d+\.\d+\.\d+"
 UNFINISHED = Kind(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -14,13 +15,12 @@ from tqdm import tqdm
 
 from nih_chest_xray import find, release
 from nih_chest_xray.checks import SKIPPED, Check, Dataset, conclude
-from nih_chest_xray.examples import fields, make_examples
+from nih_chest_xray.examples import BrokenImage, Made, fields, try_examples
 from nih_chest_xray.files import ReleaseError
-from nih_chest_xray.image import ImageError
 from nih_chest_xray.manifest import RowsOfSource, cut_subsets, make_manifest, source_of
 from nih_chest_xray.parallel import map_in_order, worker_count
-from nih_chest_xray.plan import make_plan, with_split_lists
-from nih_chest_xray.records import Records, Schema, digest_image, one_line
+from nih_chest_xray.plan import make_plan, needed_tables, with_split_lists
+from nih_chest_xray.records import Records, Schema, digest_image
 from nih_chest_xray.sources import StoredImage
 
 
@@ -51,7 +51,10 @@ def open_release(dataset: Dataset, folder: epath.Path | None) -> release.Release
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # That an archive is repacked: what is in it is compared.
-        found = find.find_release(folder, release.known_files(), allow_repacked=True)
+        tables, resized_to = find.TABLES, None
+        if config := dataset.config:
+            tables, resized_to = needed_tables(config), config.image_size if config.allow_resized_images else None
+        found = find.find_release(folder, release.known_files(), True, tables, resized_to)
     if not found.tables and not found.sources:
         raise ReleaseError(f"Nothing of the NIH's release is in {folder} or the folders in it.")
     return found
@@ -105,6 +108,8 @@ def check_labels(dataset: Dataset, records: Records, planned: Planned) -> Check:
             " missing at the build"
         )
     present = set(records.table["image_name"])
+    broken = set(dataset.metadata.get("broken_images", ()))
+    problems += [f"{name}: is stored, but was broken at the build" for name in sorted(broken - set(planned.absent))]
     problems += [
         f"{name}: is planned, but in no sound record"
         for name, row in rows.items()
@@ -139,48 +144,96 @@ def check_pixels(
     stored = {row.image_name: row for row in records.table.itertuples(index=False)}
     names = sorted(stored.keys() & set(planned.manifest.index), key=_spread)[:images]
     rows_of = RowsOfSource(planned.manifest.loc[names])
-    wanted, read = found.held(frozenset(rows_of)), set()
+    wanted = found.held(frozenset(rows_of))
+    config = dataset.config
+    if config.image_size is not None:  # So that copies are known for what they are, not taken for broken.
+        config = dataclasses.replace(config, allow_resized_images=True)
+    image_format = dataset.info.features["image"].encoding_format
 
-    def compare(image: StoredImage) -> list[tuple[bool, str | None]]:
-        read.add(image.name)
-        return list(_compare(image, rows_of[image.name], stored, dataset))
+    def compare(image: StoredImage) -> _Compared:
+        made = try_examples(image, rows_of[image.name], config)
+        if isinstance(made, BrokenImage):
+            return _Compared(image.name, problems=(made.problem,))
+        return _compare(made, image.place, stored, image_format)
 
-    outcomes, problems = [], []
     bar = tqdm(found.images(wanted), "pixels", len(wanted), disable=None)  # None: on a terminal only.
-    for outcome in map_in_order(compare, bar, worker_count()):
-        outcomes += outcome
-        problems += [problem for _, problem in outcome if problem]
-    if not read:
+    outcomes = list(map_in_order(compare, bar, worker_count()))
+    if not outcomes:
         return Check("pixels", SKIPPED, f"{found.place} has none of the {len(rows_of):,} images to compare with")
-    absent = sum(len(rows_of[source]) for source in rows_of.keys() - read)
-    same = sum(same for same, _ in outcomes)
-    alike = len(outcomes) - same - len(problems)
-    seen = f"{len(outcomes):,} of {len(stored):,} images, {same:,} with the bytes of a fresh encode"
+    made_from = _sides_at_the_build(dataset, planned)
+    now = collections.Counter(outcome.copied_side for outcome in outcomes)
+    certain = now == made_from  # Then also of each image of a mixture.
+    problems, others = [], 0
+    for outcome in outcomes:
+        problems += outcome.problems
+        if certain or made_from.keys() == {outcome.copied_side}:
+            problems += outcome.differences
+        else:
+            others += len(outcome.differences)
+    same, alike = sum(outcome.same for outcome in outcomes), sum(outcome.alike for outcome in outcomes)
+    compared = same + alike + len(problems)
+    absent = sum(len(rows_of[source]) for source in rows_of.keys() - {outcome.source_name for outcome in outcomes})
+    other = f"made from images of another size ({_words(made_from)}) than {found.place} holds ({_words(now)})"
+    if not compared:
+        return Check("pixels", SKIPPED, f"{others:,} images were {other}")
+    seen = f"{compared:,} of {len(stored):,} images, {same:,} with the bytes of a fresh encode"
     if alike:
         seen += f", {alike:,} with other bytes for the same picture, as other versions of libraries write it"
     if absent:
         seen += f"; of {absent:,} more {found.place} lacks the source"
+    if others:
+        seen += f"; {others:,} more were {other}"
+    if broken := dataset.metadata.get("broken_images"):
+        seen += f"; {len(broken):,} source images were broken at the build and are not stored"
     return conclude("pixels", seen, problems)
 
 
-def _compare(
-    image: StoredImage, rows: list[Any], stored: Mapping[str, Any], dataset: Dataset
-) -> Iterator[tuple[bool, str | None]]:
-    """Yields, for each example of a source image, whether its bytes are the stored ones, and what is wrong with it."""
-    image_format = dataset.info.features["image"].encoding_format
-    try:
-        for name, example in make_examples(image.read(), image.place, rows, dataset.config):
-            record, digest = stored[name].record, stored[name].image_digest
-            if digest is None:
-                yield False, f"{name} in {record}: cannot be decoded"
-            elif digest.sha256 == hashlib.sha256(example["image"]).digest():
-                yield True, None
-            elif digest.same_pixels(digest_image(example["image"], image_format), image_format):
-                yield False, None
-            else:
-                yield False, f"{name} in {record}: its pixels are not those that {image.place} gives"
-    except ImageError as error:
-        yield False, one_line(error)
+@dataclasses.dataclass(frozen=True)
+class _Compared:
+    """How the stored examples of a source image differ from those that are made of it now.
+
+    Attributes:
+      source_name: The image.
+      copied_side: Pixels a side of what lies in the release, if that is a resized copy.
+      same: Examples with the same bytes.
+      alike: Examples with other bytes and the same pixels.
+      differences: A text for each example that has other pixels.
+      problems: What else is wrong.
+    """
+
+    source_name: str
+    copied_side: int | None = None
+    same: int = 0
+    alike: int = 0
+    differences: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def _compare(made: Made, place: str, stored: Mapping[str, Any], image_format: str) -> _Compared:
+    same, alike, differences, problems = 0, 0, [], []
+    for _, name, example in made.examples:
+        record, digest = stored[name].record, stored[name].image_digest
+        if digest is None:
+            problems.append(f"{name} in {record}: cannot be decoded")
+        elif digest.sha256 == hashlib.sha256(example["image"]).digest():
+            same += 1
+        elif digest.same_pixels(digest_image(example["image"], image_format), image_format):
+            alike += 1
+        else:
+            differences.append(f"{name} in {record}: its pixels are not those that {place} gives")
+    return _Compared(made.source_name, made.copied_side, same, alike, tuple(differences), tuple(problems))
+
+
+def _sides_at_the_build(dataset: Dataset, planned: Planned) -> collections.Counter[int | None]:
+    """Returns of how many source images what was read at the build: the side of resized copies, None for the NIH's."""
+    sides = collections.Counter({int(side): n for side, n in dataset.metadata.get("resized_images", {}).items()})
+    sides[None] = planned.manifest["source_name"].nunique() - sides.total()
+    return +sides
+
+
+def _words(sides: Mapping[int | None, int]) -> str:
+    named = sorted(sides, key=lambda side: side or 0)
+    return ", ".join(f"{side} pixels a side" if side else "the NIH's own" for side in named)
 
 
 def _spread(name: str) -> bytes:

@@ -74,21 +74,6 @@ def image_name(file_name: str) -> str | None:
     return f"{match[1]}.png" if match else None
 
 
-def stored_size(head: bytes) -> tuple[int, int] | None:
-    """Returns width and height in pixels of a PNG or JPEG, given its first bytes; None if these do not tell."""
-    if head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) >= 24:
-        return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
-    start = 2 if head[:2] == b"\xff\xd8" else len(head)
-    while head[start : start + 1] == b"\xff" and start + 9 <= len(head):
-        # Frame headers (ITU T.81, table B.1) hold the size; DHT, JPG and DAC are not such headers.
-        if head[start + 1] in range(0xC0, 0xD0) and head[start + 1] not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(head[start + 7 : start + 9], "big"), int.from_bytes(
-                head[start + 5 : start + 7], "big"
-            )
-        start += 2 + int.from_bytes(head[start + 2 : start + 4], "big")
-    return None
-
-
 class Source(Protocol):
     """A place that holds images.
 

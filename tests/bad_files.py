@@ -109,7 +109,7 @@ def read_release(folder: Path, split: str = "stratified", own: bool = True) -> d
     return {
         name: example["image"]
         for image in found.images(wanted)
-        for name, example in make_examples(image.read(), image.place, rows[image.name], config)
+        for _, name, example in make_examples(image, rows[image.name], config).examples
     }
 
 

@@ -92,6 +92,11 @@ LISTS = {"split": "lists", "split_lists": {"train": "train.txt", "test": "test.t
         ({"image_format": "jpeg", "image_size": None}, "expected 'png' with image_size null"),
         ({"seed": "0"}, "seed='0'; expected a whole number"),
         ({"allow_missing_images": "yes"}, "allow_missing_images='yes'; expected true or false"),
+        ({"allow_resized_images": 1}, "allow_resized_images=1; expected true or false"),
+        (
+            {"allow_resized_images": True, "image_size": None},
+            "allow_resized_images=True; expected false with image_size null",
+        ),
     ],
 )
 def test_a_bad_value_is_refused_by_name_with_what_was_expected(fields, message):

@@ -12,13 +12,22 @@ import tensorflow as tf
 from bad_files import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, SHADES, chunk, empty_blocks, rows_of
 from mutated_pngs import judge
 
-from nih_chest_xray.image import ImageError, decode, decode_stored, encode, resize
+from nih_chest_xray.image import (
+    ImageError,
+    copied_side,
+    decode,
+    decode_copy,
+    decode_stored,
+    encode,
+    is_the_nihs,
+    resize,
+    to_source_size,
+)
 from nih_chest_xray.png import is_grey
 
 
-def png(samples: np.ndarray, colour_type: int, interlace: int = 0) -> bytes:
+def png(samples: np.ndarray, colour_type: int, interlace: int = 0, extra: bytes = b"") -> bytes:
     """Writes a PNG by the specification, with no library between: (height, width[, channels]) uint8 or uint16."""
-
     height, width = samples.shape[:2]
     depth = samples.dtype.itemsize * 8
     rows = samples.astype(samples.dtype.newbyteorder(">")).reshape(height, -1)
@@ -26,7 +35,7 @@ def png(samples: np.ndarray, colour_type: int, interlace: int = 0) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, interlace)
     palette = chunk(b"PLTE", bytes(range(256)) * 3) if colour_type == PALETTE else b""
     pixels = chunk(b"IDAT", zlib.compress(unfiltered, 1))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + palette + pixels + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + palette + pixels + chunk(b"IEND", b"")
 
 
 def with_alpha(grey: np.ndarray) -> np.ndarray:
@@ -121,6 +130,119 @@ def test_rgba_in_which_one_value_is_off_by_one_is_refused(grey, channel):
     samples[700, 300, channel] ^= 1
     with pytest.raises(ImageError, match="colours or transparency; expected a grey radiograph"):
         decode(png(samples, RGBA))
+
+
+def grey_profile() -> bytes:
+    """Returns a chunk with a colour profile for grey images (ICC.1, 7.2), which a PNG with colours must not have."""
+    tag = b"desc" + bytes(304)
+    profile = bytearray(128) + struct.pack(">I4sII", 1, b"desc", 144, len(tag)) + tag
+    profile[12:24], profile[36:40], profile[68:80] = b"mntrGRAYXYZ ", b"acsp", bytes.fromhex("0000f6d6000100000000d32d")
+    profile[:4], profile[8] = len(profile).to_bytes(4, "big"), 2
+    return chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(bytes(profile), 0))
+
+
+def test_colour_profiles_set_off_no_warning_of_libpng(grey, capfd):
+    content = png(with_alpha(grey), RGBA, extra=grey_profile())
+    cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert "libpng warning: iCCP" in capfd.readouterr().err  # Else this test shows nothing.
+    np.testing.assert_array_equal(decode(content), grey)
+    small = grey[:224, :224]
+    np.testing.assert_array_equal(decode_copy(png(with_alpha(small), RGBA, extra=grey_profile()), 224), small)
+    colour = grey_profile().replace(b"GRAY", b"RGB ")[4:-4]
+    colour = struct.pack(">I", len(colour) - 4) + colour + struct.pack(">I", zlib.crc32(colour))
+    np.testing.assert_array_equal(decode_stored(png(small, GREY, extra=colour), "png"), small)
+    assert capfd.readouterr().err == ""
+
+
+COPIES = {
+    "PNG": lambda grey: png(grey, GREY),
+    "RGB": lambda grey: png(np.dstack([grey] * 3), RGB),
+    "RGBA": lambda grey: png(with_alpha(grey), RGBA),
+    "PNG by OpenCV": lambda grey: cv2.imencode(".png", grey)[1].tobytes(),
+    "JPEG": lambda grey: cv2.imencode(".jpg", grey)[1].tobytes(),
+    "JPEG of three channels": lambda grey: cv2.imencode(".jpg", np.dstack([grey] * 3))[1].tobytes(),
+    "progressive JPEG": lambda grey: cv2.imencode(".jpg", grey, (cv2.IMWRITE_JPEG_PROGRESSIVE, 1))[1].tobytes(),
+}
+
+
+@pytest.mark.parametrize("side", [224, 256, 320, 512, 1024, 1500])
+@pytest.mark.parametrize("form", COPIES)
+def test_a_resized_copy_decodes_to_its_own_pixels(form, side, radiograph):
+    shades = cv2.resize(radiograph, (side, side), interpolation=cv2.INTER_LINEAR)
+    content = COPIES[form](shades)
+    pixels = decode_copy(content, 224)
+    assert (pixels.shape, pixels.dtype) == ((side, side), np.uint8)
+    assert pixels.flags["C_CONTIGUOUS"]
+    # A JPEG of quality 95, OpenCV's default, is off by a few grey levels.
+    assert np.abs(pixels.astype(int) - shades).max() <= (8 if "JPEG" in form else 0)
+    the_nihs = side == 1024 and content[25] in (GREY, RGBA) and "JPEG" not in form
+    assert is_the_nihs(content) == the_nihs
+    assert copied_side(content) == (None if the_nihs else side)
+
+
+def jpeg_with(content: bytes, at: int, value: bytes) -> bytes:
+    """Changes a JPEG's frame header: its bits are at 4, height at 5, width at 7, and the number of components at 9."""
+    start = content.index(b"\xff\xc0") + at
+    return content[:start] + value + content[start + len(value) :]
+
+
+NO_COPIES = {
+    "too small": (
+        lambda grey: png(grey[:223, :223], GREY),
+        "PNG has 223 x 223 pixels, 8 bits, grey; expected .* 224 to",
+    ),
+    "not square": (lambda grey: png(grey[:224, :256], GREY), "the PNG has 256 x 224 pixels"),
+    "a JPEG that is not square": (
+        lambda grey: COPIES["JPEG"](grey[:256, :224]),
+        "the JPEG has 224 x 256 pixels, 8 bits, grey; expected a square copy of 224 to 4096 pixels a side, 8 bits",
+    ),
+    "16 bits": (lambda grey: png(grey[:256, :256].astype(np.uint16) * 257, GREY), "16 bits, grey"),
+    "palette": (lambda grey: png(grey[:256, :256], PALETTE), "8 bits, with a palette"),
+    "grey with alpha": (lambda grey: png(np.dstack([grey[:256, :256]] * 2), GREY_ALPHA), "8 bits, grey with alpha"),
+    "colour": (lambda grey: png(np.dstack([grey, grey, grey ^ 1])[:256, :256], RGB), "the PNG holds colours"),
+    "transparent": (
+        lambda grey: png(with_alpha(grey)[:256, :256] & 254, RGBA),
+        "the PNG holds colours or transparency",
+    ),
+    "colour JPEG": (
+        lambda grey: cv2.imencode(".jpg", np.dstack([grey, grey // 2, grey])[:256, :256])[1].tobytes(),
+        "the JPEG holds colours",
+    ),
+    "CMYK": (lambda grey: jpeg_with(COPIES["JPEG"](grey), 9, b"\4"), "the JPEG has 1024 x 1024 pixels, 8 bits, CMYK"),
+    "12 bits": (lambda grey: jpeg_with(COPIES["JPEG"](grey), 4, b"\x0c"), "the JPEG has .* 12 bits"),
+    "4097 a side": (
+        lambda grey: jpeg_with(COPIES["JPEG"](grey), 5, b"\x10\1\x10\1"),
+        "the JPEG has 4097 x 4097 pixels",
+    ),
+    "a bomb": (lambda grey: png(grey, GREY).replace(b"\0\0\4\0" * 2, b"\0\0\xff\0" * 2), "65280 x 65280 pixels"),
+    "cut PNG": (lambda grey: png(grey[:256, :256], GREY)[:-30], "the PNG of .* is cut or corrupt"),
+    "damaged PNG": (
+        lambda grey: png(grey[:256, :256], GREY).replace(b"IEND", b"IENE"),
+        "the PNG of .* is cut or corrupt",
+    ),
+    "cut JPEG": (lambda grey: COPIES["JPEG"](grey)[:-30], "the JPEG of .* is cut or corrupt"),
+    "JPEG cut in its header": (lambda grey: COPIES["JPEG"](grey)[:30], "neither a PNG nor a JPEG"),
+    "text": (lambda grey: b"<!DOCTYPE html>", "neither a PNG nor a JPEG: it has 15 bytes"),
+    "empty": (lambda grey: b"", "neither a PNG nor a JPEG: it has 0 bytes"),
+}
+
+
+@pytest.mark.parametrize(("make", "expected"), NO_COPIES.values(), ids=NO_COPIES.keys())
+def test_what_is_no_grey_square_copy_is_refused(grey, make, expected, capfd):
+    with pytest.raises(ImageError, match=expected):
+        decode_copy(make(grey), 224)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_copy_is_brought_to_the_nihs_size_with_everything_in_its_place():
+    """Shades that rise evenly keep their place: at 1024 pixel x lies at (x + 0.5) / 1024 of the width."""
+    shades = np.linspace(0, 255, 256).round().astype(np.uint8)[None].repeat(256, axis=0)
+    large = to_source_size(shades)
+    assert large.shape == (1024, 1024)
+    expected = ((np.arange(1024) + 0.5) / 1024 * 256 - 0.5).clip(0, 255)
+    assert np.abs(large - expected).max() <= 1
+    assert (large == large[0]).all()
+    assert to_source_size(np.zeros((2000, 2000), np.uint8)).shape == (1024, 1024)
 
 
 HEADERS = {

@@ -46,11 +46,11 @@ def run(folder, config, tmp_path, order=SUBSETS):
 @pytest.mark.parametrize("layout", ["folder", "zip", "archives", "kaggle"])
 def test_every_example_of_the_manifest_is_made_once_in_its_subset(layout, phantom, config, tmp_path):
     phantom.write(tmp_path / "release", layout)
-    made, (names, _), manifest = run(tmp_path / "release", config, tmp_path)
+    made, report, manifest = run(tmp_path / "release", config, tmp_path)
     for subset in SUBSETS:
         planned = manifest.loc[manifest["subset"] == subset, "image_name"]
         assert sorted(key for key, _ in made[subset]) == sorted(planned)
-    assert names == set(manifest["image_name"])
+    assert report.names == set(manifest["image_name"])
 
 
 @pytest.mark.parametrize("layout", ["folder", "archives"])
@@ -78,10 +78,10 @@ def test_each_archive_is_read_once_and_from_beginning_to_end(archives_dir, confi
     read = []
     usual = sources._Hashing.readinto
     monkeypatch.setattr(sources._Hashing, "readinto", lambda self, buffer: read.append(usual(self, buffer)) or read[-1])
-    _, (_, digests), _ = run(archives_dir, config, tmp_path)
+    _, report, _ = run(archives_dir, config, tmp_path)
     paths = list(archives_dir.glob("*.tar.gz"))
     assert sum(read) == sum(path.stat().st_size for path in paths)
-    assert set(digests) == {str(path) for path in paths}
+    assert set(report.digests) == {str(path) for path in paths}
 
 
 def test_while_archives_are_read_the_only_file_is_one_without_a_name(archives_dir, config, tmp_path):
@@ -110,7 +110,9 @@ def test_a_broken_image_is_named_with_its_place(phantom, config, tmp_path):
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
-    with pytest.raises(ImageError, match=r"\d{8}_\d{3}\.png in .*release/images: .*check sum of its chunk b'IDAT'"):
+    message = r"\d{8}_\d{3}\.png in .*release/images: .*check sum of its chunk b'IDAT'"
+    config.allow_missing_images = False
+    with pytest.warns(UserWarning, match="No dataset is made"), pytest.raises(ImageError, match=message):
         run(tmp_path / "release", config, tmp_path)
 
 

@@ -134,8 +134,8 @@ def _example_records(built: Built, files: list[DataFile]) -> list[mlc.RecordSet]
 def _missing(built: Built, examples: pd.DataFrame) -> str:
     unknown = int((examples["patient_age"] < 0).sum())
     return (
-        f"{built.metadata['missing_images']:,} images that the config would hold were not there when it was built. The"
-        f" age of {unknown:,} examples is unknown and stored as -1. {' '.join(texts.trial(built))}".rstrip()
+        f"{texts.missing_images(built)}. The age of {unknown:,} examples is unknown and stored as -1."
+        f" {' '.join(texts.trial(built))}".rstrip()
     )
 
 

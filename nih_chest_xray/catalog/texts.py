@@ -33,6 +33,8 @@ def notice(built: Built) -> str | None:
         )
     else:
         texts += part(built)
+    if copies := resized(built):
+        texts.append(f"Not the NIH's pixels: {copies}.")
     return " ".join(texts + trial(built)) or None
 
 
@@ -45,8 +47,8 @@ def part(built: Built) -> list[str]:
             f"Images of the NIH's archive{'s' if len(archives) > 1 else ''} {numbers} of {len(ARCHIVES)} only, each in"
             " the subset that it has in a build of the whole release."
         )
-    if missing := built.metadata["missing_images"]:
-        texts.append(f"A part: {missing:,} of the images that this config would hold were not there when it was built.")
+    if built.metadata["missing_images"]:
+        texts.append(f"A part: {missing_images(built)}.")
     if texts and built.absent:
         texts.append(f"It has no subset {' and no '.join(built.absent)}.")
     return texts
@@ -61,6 +63,21 @@ def trial(built: Built) -> list[str]:
         " dataset: the examples are the first that the build came to, not a fair part, and nothing should be trained or"
         " measured on them."
     ]
+
+
+def missing_images(built: Built) -> str:
+    """Returns how many images the config would hold that the dataset does not, and how many of them were broken."""
+    missing = built.metadata["missing_images"]
+    broken = len(built.metadata.get("broken_images", ()))
+    told = f"{missing:,} of the images that this config would hold were not there when it was built"
+    return f"{told}, or broken ({broken:,} of them)" if broken else told
+
+
+def resized(built: Built) -> str | None:
+    """Returns how many images were made from resized copies, by the size of these; None if none was."""
+    copies = built.metadata.get("resized_images", {})
+    told = [f"{n:,} images were taken from copies of {side} pixels a side" for side, n in copies.items()]
+    return ", ".join(told) or None
 
 
 def description(built: Built) -> str:
@@ -245,6 +262,8 @@ def preprocessing(built: Built) -> list[str]:
         else f"The {source} 1024 x 1024 images are stored as they are, grey, as PNG.",
         patient_subsets(built),
     ]
+    if copies := resized(built):
+        texts.insert(1, f"Not the NIH's pixels: {copies}.")
     if copies := config["augmented_copies"]:
         texts.append(
             f"Each training image with a nodule has {copies} augmented {'copy' if copies == 1 else 'copies'}"
