@@ -260,8 +260,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _needed_room(self, planned: pd.DataFrame) -> Need:
         examples = len(planned) if self._cap is None else min(len(planned), self._cap * len(SUBSETS))
-        size = build_size(self.builder_config, examples, sorted_here=not self._uses_beam)
-        return Need(self.data_dir_root, size, "the dataset, and the sorting of its records,")
+        return Need(self.data_dir_root, build_size(self.builder_config, examples), "the records of the dataset")
 
     def _record_stored(self) -> None:
         self._progress.stored()

@@ -41,30 +41,30 @@ class Need:
     what: str
 
 
-def build_size(config: NihChestXrayConfig, examples: int, sorted_here: bool = True) -> int:
+def build_size(config: NihChestXrayConfig, examples: int) -> int:
     """Estimates the bytes that a build needs in its data_dir while it runs.
 
     The sizes of an image are means of some hundred of the NIH's: its own PNG has 410 KB; of 512 pixels a side a PNG of
-    this package has 107 to 113 KB, and a JPEG of quality 95 54 KB. Other sizes follow from the number of pixels. While
-    records are sorted they are in temporary files, until they are in their shards: that takes as much room again.
+    this package has 107 to 113 KB, and a JPEG of quality 95 54 KB. Other sizes follow from the number of pixels.
+    While records wait and are sorted they are in temporary files there, each of which is gone when its records are in
+    their shards: at no time does a build have more on the disk than the dataset at the end.
 
     Args:
       config: Says how images are stored.
       examples: Number of examples, augmented copies included.
-      sorted_here: Whether the build sorts its records in the data_dir; Beam sorts elsewhere.
 
     Returns:
       Bytes.
 
     >>> nodule = NihChestXrayConfig(name="nodule")
     >>> build_size(nodule, examples=1000)
-    222000000
+    111000000
     """
     if config.image_size is None:
         image = _BYTES_OF_NIH
     else:
         image = round(_BYTES[config.image_format] * (config.image_size / _SIDE) ** 2)
-    return examples * (image + _BYTES_BESIDE) * (2 if sorted_here else 1)
+    return examples * (image + _BYTES_BESIDE)
 
 
 def require_room(needs: Sequence[Need]) -> None:
