@@ -59,7 +59,7 @@ def _verify(parsed: argparse.Namespace) -> int:
         for module in filter(None, parsed.imports.split(",")):
             importlib.import_module(module)
         done = verify.verify(parsed.dataset_dir, parsed.release, None if parsed.all else parsed.images)
-    except (verify.UsageError, ImportError) as error:
+    except (verify.UsageError, ImportError, OSError) as error:  # The last: a folder that may not be read.
         return _refuse("verify", error)
     print(verify.as_json(done) if parsed.json else verify.report(done))
     return int(verify.failed(done))

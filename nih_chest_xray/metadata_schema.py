@@ -234,7 +234,7 @@ def _require(good: bool, value: Any, place: str, expected: str) -> None:
 _line = text(300)
 _sha256 = grammar(re.compile(r"[0-9a-f]{64}"), "a SHA-256 in 64 hexadecimal digits")
 _file_name = grammar(re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]{1,255}"), "a file's name")
-_config_name = grammar(CONFIG_NAME, "a config's name")
+_config_name = grammar(CONFIG_NAME, "a config's name: up to 100 letters, digits and _.-")
 _version = grammar(VERSION, "a version such as 1.0.0")
 _subset = one_of(*SUBSETS)
 _class = one_of(*dict.fromkeys(name for names in (*CLASSES.values(), (NO_FINDING,)) for name in names))

@@ -8,7 +8,6 @@ site. TFDS runs in a process of its own, since some of them have it wait for eve
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import io
 import json
@@ -20,6 +19,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,6 +35,8 @@ from nih_chest_xray.records import _masked_crc32c
 CONFIG = "drawn"
 SHARD = "nih_chest_xray-train.tfrecord-00000-of-00001"
 INFO, FEATURES, METADATA, LISTED = "dataset_info.json", "features.json", "metadata.json", "metadata.csv"
+SITE = Path("deep", "out", "site")
+"""Where the site goes, below a case's folder: deep enough that what leads up is still in that."""
 LIMIT_S = 30
 """Seconds after which a command is taken to wait for ever."""
 LONG = "x" * 10_000_000
@@ -122,6 +124,13 @@ def both(*changes: Change) -> Change:
     return lambda folder: [change(folder) for change in changes]
 
 
+def beside(folder: Path) -> None:
+    """A sound dataset of another config: with two of them, a catalog's page lies in a folder of the config's name."""
+    other = shutil.copytree(folder, folder.parents[1] / "other" / "1.0.0")
+    put(METADATA, "config", "name", "other")(other)
+    put(INFO, "configName", "other")(other)
+
+
 def named(name: str) -> Change:
     """The config's name, in both files that say it."""
     return both(put(METADATA, "config", "name", name), put(INFO, "configName", name))
@@ -141,16 +150,12 @@ def link(target: str) -> Callable[[Path], object]:
     return lambda path: path.symlink_to(target)
 
 
-def moved_out(path: Path) -> None:
-    """A link to the same bytes, which lie outside of the dataset."""
-    outside = path.parents[4] / "canary" / path.name
-    path.symlink_to(outside)
-
-
 def linked(name: str) -> Change:
+    """A link to a file's own bytes, which lie outside of the dataset."""
+
     def change(folder: Path) -> None:
         shutil.copy(folder / name, folder.parents[3] / "canary" / name)
-        instead(name, moved_out)(folder)
+        instead(name, link(str(folder.parents[3] / "canary" / name)))(folder)
 
     return change
 
@@ -206,7 +211,7 @@ def bomb() -> bytes:
     """A PNG of a few bytes that claims 30,000 x 30,000 pixels."""
     content = bytearray(png.encode(np.zeros((16, 16), np.uint8)))
     content[16:24] = struct.pack(">II", 30_000, 30_000)
-    content[29:33] = struct.pack(">I", __import__("zlib").crc32(content[12:29]))
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
     return bytes(content)
 
 
@@ -263,8 +268,7 @@ def of_json(name: str) -> Iterator[tuple[str, Change]]:
 def of_metadata() -> Iterator[tuple[str, Change]]:
     names = {
         "up": "../../../x",
-        "deep up": "../../../../../../canary/x",
-        "absolute": "/ABS/x",
+        "far up": "../../../../canary/x",
         "dots": "..",
         "dot": ".",
         "empty": "",
@@ -281,8 +285,10 @@ def of_metadata() -> Iterator[tuple[str, Change]]:
         "a list": [CONFIG],
     }
     for told, name in names.items():
-        yield f"config.name {told}", named(name) if isinstance(name, str) else put(METADATA, "config", "name", name)
-        yield f"config.name {told}, alone", put(METADATA, "config", "name", name)
+        yield f"config.name {told}", both(beside, put(METADATA, "config", "name", name))
+    for told in ("up", "far up", "10 MB", "with a newline"):
+        yield f"config.name {told}, in both files", both(beside, named(names[told]))
+    yield "config.name absolute", both(beside, lambda folder: named(str(folder.parents[3] / "canary" / "x"))(folder))
     yield "config.name another", put(METADATA, "config", "name", "other")
     required = (
         *("classes", "counts", "examples", "augmented", "patients", "label_file", "tables", "unknown_ages", "config"),
@@ -291,7 +297,8 @@ def of_metadata() -> Iterator[tuple[str, Change]]:
     for key in required:
         yield f"no {key}", drop(METADATA, key)
         yield f"{key} null", put(METADATA, key, None)
-        yield f"{key} a text", put(METADATA, key, LONG)
+    for key in ("counts", "tables", "repacked_archives"):
+        yield f"{key} a text of 10 MB", put(METADATA, key, LONG)
         yield f"{key} a list of lists", put(METADATA, key, [[[]]])
     config = {
         "task": "x", "views": ["XX"], "healthy_stride": 0, "split": [], "validation_fraction": 2, "test_fraction": "1",
@@ -498,6 +505,7 @@ def lay_out(case: Case, built: Path, root: Path) -> Path:
     folder = root / "data" / "nih_chest_xray" / CONFIG / "1.0.0"
     shutil.copytree(built, folder)
     (root / "canary").mkdir()
+    (root / SITE).parent.mkdir(parents=True)
     (root / "canary" / "alive").write_text("sings")
     # Whoever imports it leaves a trace.
     (root / "canary" / "hostile_module.py").write_text("import pathlib; pathlib.Path(__file__ + '.ran').touch()\n")
@@ -579,7 +587,7 @@ def show(names: list[str]) -> None:
             if names and not any(name in case.name for name in names):
                 continue
             root = Path(temporary) / f"case{number}"
-            folder, site = lay_out(case, built, root), root / "site"
+            folder, site = lay_out(case, built, root), root / SITE
             before = written(root, site)
             print(case.name)
             print("  verify ", _line(run("verify", str(folder))))
@@ -591,8 +599,6 @@ def show(names: list[str]) -> None:
                 "  outside", ascii([os.fsdecode(bytes.fromhex(name)) for name in changed]) if changed else "unchanged"
             )
 
-
-ALL = functools.cache(cases)
 
 if __name__ == "__main__":
     show(sys.argv[1:])

@@ -8,8 +8,11 @@ import sys
 
 import hostile_datasets as hostile
 import pytest
+import tensorflow_datasets as tfds
+from etils import epath
 from pages import Page
 
+from nih_chest_xray import dataset_folder
 from nih_chest_xray.metadata_schema import OPTIONAL_METADATA
 
 CASES = hostile.cases()
@@ -40,7 +43,7 @@ def require_lines(said):
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_hostile_dataset_is_refused_and_nothing_is_written(name, built, tmp_path, monkeypatch):
-    folder, site = hostile.lay_out(CASES[name], built, tmp_path), tmp_path / "site"
+    folder, site = hostile.lay_out(CASES[name], built, tmp_path), tmp_path / hostile.SITE
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "canary")])  # Where TFDS would find the module.
     before = hostile.written(tmp_path, site)
 
@@ -56,7 +59,7 @@ def test_a_hostile_dataset_is_refused_and_nothing_is_written(name, built, tmp_pa
         assert len(checks) == 10
         assert any(line.startswith("FAILED ") for line in checks)
 
-    catalogued = catalog(tmp_path / "data", tmp_path)
+    catalogued = hostile.run("catalog", str(tmp_path / "data"), "--out", str(site))
     assert catalogued.code == 2, catalogued
     require_lines(catalogued)
     assert catalogued.error.startswith("nih-chest-xray catalog: ")
@@ -67,7 +70,41 @@ def test_a_hostile_dataset_is_refused_and_nothing_is_written(name, built, tmp_pa
 
 
 def test_there_are_fifty_and_more():
-    assert len(CASES) > 50
+    assert len(CASES) >= 50
+
+
+def test_a_folder_that_may_not_be_listed_is_said_in_one_line(lay_out, tmp_path, monkeypatch):
+    folder = lay_out(lambda _folder: None)
+
+    def refuse(_path):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(dataset_folder.epath.Path, "iterdir", refuse, raising=False)
+    monkeypatch.setattr(type(dataset_folder.epath.Path(folder)), "iterdir", refuse)
+    for said in (hostile.run("verify", str(folder)), catalog(folder, tmp_path)):
+        assert (said.code, said.error.count("\n")) == (2, 1)
+        assert "Permission denied" in said.error
+
+
+def test_a_pipe_called_as_the_sites_list_is_not_waited_for(lay_out, tmp_path):
+    folder = lay_out(lambda _folder: None)
+    (tmp_path / "site").mkdir()
+    os.mkfifo(tmp_path / "site" / "catalog.json")
+    said = catalog(folder, tmp_path)
+    assert (said.code, said.error.count("\n")) == (2, 1)
+    assert "is no site of this command" in said.error
+
+
+def test_a_dataset_in_a_bucket_is_read(lay_out, built):
+    """TFDS's mock serves gs:// from a folder; the system knows no kinds of files there."""
+    with tfds.testing.MockFs():
+        folder = epath.Path("gs://bucket/1.0.0")
+        folder.mkdir(parents=True)
+        for path in built.iterdir():
+            (folder / path.name).write_bytes(path.read_bytes())
+        assert len(dataset_folder.plain_files(folder)) == len(list(built.iterdir()))
+        assert dataset_folder.read_dataset_info(folder)["configName"] == hostile.CONFIG
+        assert dataset_folder.read_metadata(folder, hostile.CONFIG).problems == ()
 
 
 def test_the_sound_one_passes(lay_out, tmp_path):
