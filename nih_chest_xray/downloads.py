@@ -54,9 +54,7 @@ def complete_tables(
             " four_findings_expert_labels, with test_labels.csv and validation_labels.csv, into the manual_dir;"
             f" torchxrayvision's {BOTH_EXPERT_FILES}.gz, which has both, will do too.{found.not_taken()}"
         )
-    needed = [] if found.label_file else [LABEL_FILES[0]]
-    needed += [name for name in OFFICIAL_LISTS.values() if config.split == "official" and name not in found.tables]
-    boxes = [] if BOX_FILE in found.tables else [BOX_FILE]
+    needed, boxes = missing_tables(found, config)
     if not needed and not boxes:
         return found
     try:
@@ -74,6 +72,19 @@ def complete_tables(
     return dataclasses.replace(found, tables={**found.tables, **tables})
 
 
+def missing_tables(found: Release, config: NihChestXrayConfig) -> tuple[list[str], list[str]]:
+    """Returns the names of the tables that a build would download: those that it needs, and the list of boxes."""
+    needed = [] if found.label_file else [LABEL_FILES[0]]
+    needed += [name for name in OFFICIAL_LISTS.values() if config.split == "official" and name not in found.tables]
+    return needed, [] if BOX_FILE in found.tables else [BOX_FILE]
+
+
+def missing_archives(found: Release, missing: Set[str]) -> dict[str, Set[str]]:
+    """Returns the official names of the archives that hold missing images and were not found, with these images."""
+    shares = {name: held_by(name, missing) for name in ARCHIVES if name not in found.archives}
+    return {name: share for name, share in shares.items() if share}
+
+
 def complete_images(found: Release, wanted: Set[str], known: Mapping[str, KnownFile], fetch: Fetch) -> Release:
     """Downloads the archives that hold images which were not found.
 
@@ -89,10 +100,10 @@ def complete_images(found: Release, wanted: Set[str], known: Mapping[str, KnownF
     missing = wanted - found.held(wanted)
     if not missing:
         return found
-    shares = {name: held_by(name, missing) for name in ARCHIVES if name not in found.archives}
+    shares = missing_archives(found, missing)
     if missing.difference(*shares.values()):
         raise ReleaseError(_missing(found, wanted, "No archive that could be downloaded holds all of them."))
-    needed = {name: known[name] for name, share in shares.items() if share}
+    needed = {name: known[name] for name in shares}
     if refused := [found.refused[name] for name in needed if name in found.refused]:
         raise ReleaseError(_missing(found, wanted, " ".join(refused)))
     # Not a warning or a log line: whoever has a part of the images should see it before the download begins.

@@ -82,9 +82,9 @@ def require_room(needs: Sequence[Need]) -> None:
         return
     places = []
     for disk, together in disks.items():
-        listed = [f"{need.what} need {_readable(need.size)} in {need.folder}" for need in together]
+        listed = [f"{need.what} need {readable(need.size)} in {need.folder}" for need in together]
         where = "there" if len(together) == 1 else "on the disk of both"
-        places.append(f"{' and '.join(listed)}; {_readable(free[disk])} are free {where}")
+        places.append(f"{' and '.join(listed)}; {readable(free[disk])} are free {where}")
     raise NoRoomError(
         f"There is not enough room: {'. '.join(places)}. Free some, or name a folder on another disk: --data_dir for"
         " the dataset, --download_dir for what is downloaded."
@@ -97,10 +97,10 @@ def _existing(folder: epath.Path) -> pathlib.Path:
     return next(place for place in (path, *path.parents) if place.exists())
 
 
-def _readable(size: int) -> str:
+def readable(size: int) -> str:
     """Returns a size as people read it.
 
-    >>> _readable(45_079_862_873), _readable(92_416)
+    >>> readable(45_079_862_873), readable(92_416)
     ('45.08 GB', '92.4 kB')
     """
     return f"{size / 1e9:.2f} GB" if size >= 1e7 else f"{size / 1e3:,.1f} kB"

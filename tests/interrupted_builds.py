@@ -367,11 +367,7 @@ def fill_disks(stage: Stage, disks: int, expected: dict[str, str]) -> None:
             if not mounted:
                 tell("the disk is full", "not tried: no file system could be mounted")
                 return
-<<<<<<< ours
-            _, status = os.waitpid(stage.start(stage.build), 0)
-=======
-            _, status = os.waitpid(stage.start("tfrecord", before=believe_in_room), 0)
->>>>>>> theirs
+            _, status = os.waitpid(stage.start(stage.build, believe_in_room), 0)
             if os.waitstatus_to_exitcode(status) == 0:
                 assert stage.take_away() == expected, f"half a dataset is on a disk of {kilobytes} kB"
                 outcomes.append("built")
