@@ -46,7 +46,7 @@ def is_grey(content: bytes) -> bool:
 def decode(content: bytes, size: int | None = SOURCE_SIZE) -> np.ndarray:
     """Decodes a PNG of the release, or one that was made of it.
 
-    It accepts nothing that TensorFlow refuses, and nothing that the PNG specification forbids.
+    It accepts nothing that TensorFlow refuses, nor bytes that belong to no pixel and no chunk.
 
     Args:
       content: A PNG of 8 bits, grey or RGBA, not interlaced, not animated, without transparent colours.
@@ -137,9 +137,8 @@ def _inflate(content: bytes, expected: int) -> bytes:
     method, window = (data[0] & 15, 256 << (data[0] >> 4)) if data else (_DEFLATE, _WINDOW)
     # Whether a window that is smaller than the rows is enough depends on how a decoder goes about it.
     if method != _DEFLATE or not min(expected, _WINDOW) <= window <= _WINDOW:
-        raise ImageError(
-            _corrupt(content, f"zlib's method {method} and window {window}; expected {_DEFLATE}, {_WINDOW}")
-        )
+        problem = f"zlib's method {method} and window {window}; expected {_DEFLATE} and {_WINDOW}"
+        raise ImageError(_corrupt(content, problem))
     inflater = zlib_ng.decompressobj()
     try:
         rows = inflater.decompress(data, expected + 1)
@@ -153,7 +152,7 @@ def _inflate(content: bytes, expected: int) -> bytes:
 
 
 def _pixel_data(content: bytes) -> bytes:
-    """Returns what is in the IDAT chunks, if all chunks are what PNG allows for a grey radiograph (section 5.6)."""
+    """Returns what is in the IDAT chunks, if the other chunks leave no doubt of what the PNG shows (section 5.6)."""
     data: list[memoryview] = []
     seen: list[bytes] = []  # Types, each run of the same type once.
     for kind, chunk in _chunks(content):
