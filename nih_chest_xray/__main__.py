@@ -18,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="nih-chest-xray", description="Tools for datasets of nih_chest_xray.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_check(commands)
     _add_verify(commands)
     _add_catalog(commands)
     parsed = parser.parse_args(arguments)
@@ -34,6 +35,35 @@ def _silence_tensorflow() -> None:
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.set_verbosity(logging.ERROR)
+
+
+def _add_check(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "check",
+        help="say what a build would find in a folder and do",
+        description="Say what a build would find in a folder and do, before hours of it. Nothing is downloaded or"
+        " written. Exits with 0 if a build could begin at once, with 1 if something is missing, broken or to be"
+        " downloaded, with 2 if there is nothing to check.",
+    )
+    parser.add_argument("manual_dir", metavar="DIR", help="the folder with your files (tfds build --manual_dir)")
+    parser.add_argument("--config", default="nodule", help="a config's name, or a JSON object (default: nodule)")
+    parser.add_argument("--data_dir", default="~/tensorflow_datasets", help="where it would be built")
+    parser.add_argument("--all", action="store_true", help="decode every image that the config needs, on all cores")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.set_defaults(run=_check)
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    from nih_chest_xray import check, verify
+
+    try:
+        config = check.config_of(parsed.config)
+        done = check.check(parsed.manual_dir, config, os.path.expanduser(parsed.data_dir), parsed.all)  # noqa: PTH111
+    except verify.UsageError as error:
+        print(f"nih-chest-xray check: {error}", file=sys.stderr)
+        return 2
+    print(verify.as_json(done) if parsed.json else verify.report(done))
+    return int(verify.failed(done))
 
 
 def _add_verify(commands: argparse._SubParsersAction) -> None:
@@ -59,9 +89,8 @@ def _verify(parsed: argparse.Namespace) -> int:
         for module in filter(None, parsed.imports.split(",")):
             importlib.import_module(module)
         done = verify.verify(parsed.dataset_dir, parsed.release, None if parsed.all else parsed.images)
-    except (verify.UsageError, ImportError) as error:
-        print(f"nih-chest-xray verify: {error}", file=sys.stderr)
-        return 2
+    except (verify.UsageError, ImportError, OSError) as error:  # The last: a folder that may not be read.
+        return _refuse("verify", error)
     print(verify.as_json(done) if parsed.json else verify.report(done))
     return int(verify.failed(done))
 
@@ -81,10 +110,17 @@ def _catalog(asked: argparse.Namespace) -> int:
         from nih_chest_xray.catalog.site import write_site
 
         print(write_site(asked.data_dir, asked.out, asked.url) / "index.html")
-    except CatalogError as error:
-        print(f"nih-chest-xray catalog: {error}", file=sys.stderr)
-        return 2
+    except (CatalogError, OSError) as error:  # The second: a place that may not be written to, a full disk.
+        return _refuse("catalog", error)
     return 0
+
+
+def _refuse(command: str, error: Exception) -> int:
+    """Tells what is wrong, on one line that a terminal can take whatever a dataset's files are called."""
+    from nih_chest_xray.metadata_schema import line
+
+    print(f"nih-chest-xray {command}: {line(str(error), 4000)}", file=sys.stderr)
+    return 2
 
 
 def _whole(text: str) -> int:

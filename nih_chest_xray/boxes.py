@@ -7,15 +7,21 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from nih_chest_xray.labels import FINDINGS
+from nih_chest_xray.labels import FINDINGS, NO_FINDING, finding_of
 from nih_chest_xray.png import SOURCE_SIZE
 from nih_chest_xray.tables import parse_column, read_table, require, require_image_names, to_number
 
 OFFICIAL_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
 
-_COLUMNS = {"imageindex": "image_name", "findinglabel": "finding", "bboxx": "x", "y": "y", "w": "width", "h": "height"}
-_SPELLINGS = {"Infiltrate": "Infiltration"} | {finding: finding for finding in FINDINGS}
-"""The list says Infiltrate for what the label file calls Infiltration."""
+_COLUMNS = {
+    "imageindex": "image_name",
+    "findinglabel": "finding",
+    **{
+        f"{prefix}{cell}": name
+        for cell, name in zip("xywh", ("x", "y", "width", "height"), strict=True)
+        for prefix in ("bbox", "")
+    },
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,18 +47,19 @@ def read_boxes(content: bytes, file: str) -> dict[str, tuple[Box, ...]]:
     """Reads the NIH's list of boxes.
 
     Args:
-      content: The file's bytes: CSV with columns x, y, w and h in pixels of the 1024 x 1024 image.
+      content: The file's bytes: CSV with columns x, y, w and h in pixels of the 1024 x 1024 image, in any spelling that
+        is in use.
       file: The file's name or path, for messages.
 
     Returns:
-      The boxes of each image that has any, in the order of the file.
+      The boxes of each image that has any, in the order of the file; none for a header without rows.
 
     Raises:
       TableError: The file is no such list, or a box has an unknown finding, is empty or leaves the image.
     """
-    table = read_table(content, file, _COLUMNS, OFFICIAL_HEADER)
+    table = read_table(content, file, _COLUMNS, OFFICIAL_HEADER, may_be_empty=True)
     require_image_names(table, file, once=False)
-    findings = parse_column(table, file, "finding", _SPELLINGS.get, f"one of {', '.join(FINDINGS)}")
+    findings = parse_column(table, file, "finding", _finding, f"one of {', '.join(FINDINGS)}")
     x, y = (parse_column(table, file, name, _pixels(0), "pixels from 0 to 1024").astype(float) for name in "xy")
     width, height = (
         parse_column(table, file, name, _pixels(1e-6), "pixels above 0, up to 1024").astype(float)
@@ -94,6 +101,12 @@ def move_boxes(boxes: tuple[Box, ...], affine: np.ndarray) -> tuple[Box, ...]:
 def boxes_of(names: pd.Series, boxes: dict[str, tuple[Box, ...]]) -> pd.Series:
     """Returns each image's boxes, an empty tuple where there are none."""
     return pd.Series([boxes.get(name, ()) for name in names], names.index, object)
+
+
+def _finding(cell: str) -> str | None:
+    # The list says Infiltrate for what the label file calls Infiltration.
+    finding = finding_of("Infiltration" if cell.lower() == "infiltrate" else cell)
+    return finding if finding != NO_FINDING else None
 
 
 def _pixels(low: float):

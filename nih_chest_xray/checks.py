@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import tensorflow_datasets as tfds
 from etils import epath
 
 from nih_chest_xray.augmentation import NO_AUGMENTATION
-from nih_chest_xray.cohort import POSITIVE, SUBSETS
+from nih_chest_xray.cohort import POSITIVE, SUBSETS, shared_patients
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
-from nih_chest_xray.features import label_files, make_features
-from nih_chest_xray.manifest import make_manifest, source_of, split_digests, summarise
-from nih_chest_xray.records import Records, one_line, shards
+from nih_chest_xray.dataset_folder import open_builder, read_metadata
+from nih_chest_xray.features import differences, label_files
+from nih_chest_xray.manifest import cap_of, cut_subsets, make_manifest, source_of, split_digests, summarise
+from nih_chest_xray.metadata_schema import line
+from nih_chest_xray.records import Records, formats, shards
 from nih_chest_xray.release import OFFICIAL_LISTS
 
 OK, FAILED, SKIPPED = "ok", "FAILED", "skipped"
 NO_CONFIG = "metadata.json gives no config, see files"
 
-_HEADER = ["image_name", "label", "subset"]
 _SHARD = re.compile(r".*-\d{5}-of-\d{5}(\..*)?")
 _TFRECORD_FRAME = 16
 """Bytes that a TFRecord file has for each record, beside the record's own."""
@@ -77,85 +76,45 @@ def open_dataset(folder: epath.Path) -> Dataset:
     """Reads a dataset's small files.
 
     Raises:
-      Exception: What TFDS raises where it cannot open the dataset.
+      DatasetError: It cannot be opened.
     """
-    problems: list[str] = []
-
-    def attempt(read: Callable[[], Any], what: str) -> Any:
-        try:
-            return read()
-        except FileNotFoundError:
-            problems.append(f"{what}: is not there")
-        except Exception as error:  # What a damaged file sets off: errors of the system, JSON, the config.
-            problems.append(f"{what}: {one_line(error)}")
-        return None
-
-    info = tfds.builder_from_directory(folder).info
-    metadata = attempt(lambda: _read_metadata_json(folder / "metadata.json"), "metadata.json")
-    config = None
-    if metadata is not None:
-        config = attempt(lambda: NihChestXrayConfig(**metadata["config"]), "metadata.json's config cannot be made")
-    listed = attempt(lambda: _read_metadata_csv(folder / "metadata.csv"), "metadata.csv")
-    return Dataset(folder, info, metadata, config, listed, tuple(problems))
-
-
-def unreadable(folder: epath.Path) -> list[str]:
-    """Returns which of the files without which TFDS opens no dataset are missing or no JSON, and what is wrong."""
-    problems = []
-    for name in ("dataset_info.json", "features.json"):
-        try:
-            json.loads((folder / name).read_text())
-        except FileNotFoundError:
-            problems.append(f"{name}: is not there")
-        except Exception as error:  # As above.
-            problems.append(f"{name}: {one_line(error)}")
-    return problems
-
-
-def _read_metadata_json(path: epath.Path) -> dict[str, Any]:
-    metadata = json.loads(path.read_text())
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("config"), dict):
-        raise ValueError("expected an object with the config's fields under 'config'")
-    return metadata
-
-
-def _read_metadata_csv(path: epath.Path) -> pd.DataFrame:
-    rows = list(csv.reader(path.read_text().splitlines(), strict=True))
-    if not rows or rows[0] != _HEADER:
-        raise ValueError(f"the header is {','.join(rows[0]) if rows else ''!r}; expected {','.join(_HEADER)}")
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(_HEADER):
-            raise ValueError(f"row {number} has {len(row)} cells; expected {len(_HEADER)}")
-    return pd.DataFrame(rows[1:], columns=_HEADER, dtype=object).assign(row=range(2, len(rows) + 1))
+    info = open_builder(folder).info
+    told = read_metadata(folder, info.config_name)
+    return Dataset(folder, info, told.metadata, told.config, told.listed, told.problems)
 
 
 def conclude(name: str, seen: str, offenders: Iterable[str]) -> Check:
     """Returns a check that failed if there are offenders."""
-    offenders = tuple(offenders)
+    offenders = tuple(map(line, offenders))  # Each one may quote what stands in a record.
     return Check(name, FAILED if offenders else OK, seen, offenders)
 
 
 def check_files(dataset: Dataset) -> Check:
-    """Shards are those that dataset_info.json names, of the size that it records; the other files can be read."""
-    info, named = dataset.info, shards(dataset.info)
-    expected = {path.name for _, path in named}
-    for other in info.alternative_file_formats:
-        expected |= {path.name for _, path in shards(info, other)}
-    there = {path.name for path in dataset.folder.iterdir() if _SHARD.fullmatch(path.name)}
-    missing = sorted({path.name for _, path in named} - there)
-    problems = [f"{name}: is named by dataset_info.json, but not there" for name in missing]
+    """Shards of each format are as dataset_info.json counts them, of its size; the other files can be read."""
+    info, folder = dataset.info, dataset.folder
+    there = {path.name for path in folder.iterdir() if _SHARD.fullmatch(path.name)}
+    missing, expected, seen = [], set(), []
+    for file_format in formats(info):
+        named = file_format in info.available_file_formats()
+        paths = [path for _, path in shards(info, file_format)]
+        absent = (
+            "is named by dataset_info.json, but not there" if named else "is not there, as others of its format are"
+        )
+        missing += [f"{path.name}: {absent}" for path in paths if path.name not in there]
+        expected |= {path.name for path in paths}
+        found = [path.stat().length for path in paths if path.name in there]
+        note = "" if named else " (not named by dataset_info.json, so that TFDS does not read them)"
+        seen.append(f"{len(found)} {file_format.value} shards of {sum(found):,} bytes{note}")
+    problems = sorted(missing)
     problems += [f"{name}: is there, but not named by dataset_info.json" for name in sorted(there - expected)]
-    problems += [f"{name}: is not there" for name in label_files(info.features) if not (dataset.folder / name).exists()]
-    total = 0
-    for subset, split in info.splits.items():
-        size = sum(path.stat().length for name, path in named if name == subset and path.name in there)
-        total += size
-        problems += [] if any(path.name in missing for path in split.filepaths) else _size_problems(info, split, size)
-    problems += [*dataset.problems, *_schema_problems(dataset)]
+    problems += [f"{name}: is not there" for name in label_files(info.features) if not (folder / name).exists()]
+    for split in info.splits.values():
+        if all(path.name in there for path in split.filepaths):
+            problems += _size_problems(info, split, sum(epath.Path(path).stat().length for path in split.filepaths))
+    problems += [*dataset.problems, *(differences(info.features, dataset.config) if dataset.config else ())]
     rows = "" if dataset.listed is None else f"; metadata.csv of {len(dataset.listed):,} rows"
     read = "" if dataset.metadata is None else "; metadata.json"
-    seen = f"{len(named) - len(missing)} {info.file_format.value} shards of {total:,} bytes{rows}{read}"
-    return conclude("files", seen, problems)
+    return conclude("files", f"{', '.join(seen)}{rows}{read}", problems)
 
 
 def _size_problems(info: tfds.core.DatasetInfo, split: tfds.core.SplitInfo, size: int) -> list[str]:
@@ -168,43 +127,28 @@ def _size_problems(info: tfds.core.DatasetInfo, split: tfds.core.SplitInfo, size
     return [f"the shards of {split.name} have {size:,} bytes; by dataset_info.json {expected:,}"]
 
 
-def _schema_problems(dataset: Dataset) -> list[str]:
-    if dataset.config is None:
-        return []
-    stored, expected = (dict(_describe(f)) for f in (dataset.info.features, make_features(dataset.config)))
-    return [
-        f"features.json and the labels.txt files: {name} is {stored.get(name)}, by the config {expected.get(name)}"
-        for name in sorted(stored.keys() | expected.keys())
-        if stored.get(name) != expected.get(name)
-    ]
-
-
-def _describe(feature: tfds.features.FeatureConnector, name: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(feature, tfds.features.FeaturesDict):
-        for key, inner in feature.items():
-            yield from _describe(inner, f"{name}/{key}".lstrip("/"))
-    elif isinstance(feature, tfds.features.Sequence):
-        yield from _describe(feature.feature, f"{name}[]")
-    else:
-        names = f" {feature.names}" if isinstance(feature, tfds.features.ClassLabel) else ""
-        yield name, f"{type(feature).__name__} {feature.shape} {np.dtype(feature.np_dtype).name}{names}"
-
-
 def check_records(records: Records) -> Check:
-    """Every record can be read and parsed, and its image decodes whole, to the declared size."""
-    seen = f"{sum(records.lengths.values()):,} found, {len(records.problems):,} broken"
-    return conclude("records", seen, records.problems)
+    """Every record can be read and parsed, its image decodes whole, and other formats have the first one's examples."""
+    first, *others = records.lengths
+    broken = [text for name in records.lengths for text in records.problems[name]]
+    seen = [f"{sum(records.lengths[first].values()):,} found, {len(records.problems[first]):,} broken"]
+    for name in others:
+        found, wrong = sum(records.lengths[name].values()), len(records.problems[name])
+        seen.append(f"{found:,} in {name}, {wrong:,} differences from {first}")
+    return conclude("records", "; ".join(seen), broken)
 
 
 def check_counts(dataset: Dataset, records: Records) -> Check:
     """dataset_info.json, metadata.csv and metadata.json count what the records are."""
     problems, table = [], records.table
     counted = {subset: int((table["subset"] == subset).sum()) for subset in dataset.info.splits}
-    for subset, split in dataset.info.splits.items():
-        for path, length in zip(split.filepaths, split.shard_lengths, strict=True):
-            found = records.lengths.get(path.name, 0)
+    declared = [length for split in dataset.info.splits.values() for length in split.shard_lengths]
+    for name, lengths in records.lengths.items():
+        for (_, path), length in zip(shards(dataset.info, tfds.core.FileFormat(name)), declared, strict=True):
+            found = lengths.get(path.name, 0)
             if found != length:
                 problems.append(f"{path.name}: {found:,} records; by dataset_info.json {length:,}")
+    for subset, split in dataset.info.splits.items():
         if counted[subset] != split.num_examples:
             problems.append(f"{subset}: {counted[subset]:,} sound records; by dataset_info.json {split.num_examples:,}")
     for subset in sorted({*counted, *SUBSETS}) if dataset.listed is not None else ():
@@ -217,7 +161,20 @@ def check_counts(dataset: Dataset, records: Records) -> Check:
         for key, value in _flatten(summary):
             if said.get(key) != value:
                 problems.append(f"metadata.json: {key} is {said.get(key)}; by the sound records {value}")
-    return conclude("counts", ", ".join(f"{subset} {number:,}" for subset, number in counted.items()), problems)
+    seen = ", ".join(f"{subset} {number:,}" for subset, number in counted.items())
+    cap = cap_of(dataset.metadata or {})
+    if cap is not None:
+        seen += f"; {_capped(cap)}"
+        for subset, number in counted.items():
+            if number > cap:
+                problems.append(
+                    f"{subset}: {number:,} sound records; by metadata.json's max_examples_per_split {cap:,}"
+                )
+    return conclude("counts", seen, problems)
+
+
+def _capped(cap: int) -> str:
+    return f"a trial build of at most {cap:,} examples a subset (--max_examples_per_split)"
 
 
 def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -264,8 +221,8 @@ def check_names(dataset: Dataset, records: Records) -> Check:
     return conclude("names", f"{len(present):,} names of records, {len(rows):,} of metadata.csv", problems)
 
 
-def check_patients(records: Records) -> Check:
-    """A patient is in one subset; images bear the patient's number.
+def check_patients(dataset: Dataset, records: Records) -> Check:
+    """A patient is in one subset, unless the config allows more; images bear the patient's number.
 
     Of a study's number nothing is asked: in the NIH's table 24,106 follow-ups are not the number in the image's name.
     """
@@ -275,11 +232,15 @@ def check_patients(records: Records) -> Check:
             problems.append(f"{row.image_name} in {row.record}: is not the name of an image")
         elif int(row.image_name[:8]) != row.patient_id:
             problems.append(f"{row.image_name} in {row.record}: has patient_id {row.patient_id}")
+    seen = f"{table['patient_id'].nunique():,} patients"
+    if dataset.config is not None and dataset.config.allow_shared_patients:
+        several = shared_patients(table)
+        return conclude("patients", f"{seen}, {several:,} of them in several subsets, as the config allows", problems)
     first = table.drop_duplicates(["patient_id", "subset"])
     for patient, group in first[first["patient_id"].duplicated(keep=False)].groupby("patient_id"):
         places = [f"{row.subset} ({row.image_name} in {row.record})" for row in group.itertuples(index=False)]
         problems.append(f"patient {patient}: is in {' and '.join(places)}")
-    return conclude("patients", f"{table['patient_id'].nunique():,} patients", problems)
+    return conclude("patients", seen, problems)
 
 
 def check_augmentation(dataset: Dataset, records: Records) -> Check:
@@ -295,9 +256,11 @@ def check_augmentation(dataset: Dataset, records: Records) -> Check:
     originals = originals.assign(positive=pd.Series(nodules, originals.index, bool))
     planned = make_manifest(originals, config, {})
     planned = planned[planned["augmentation"] != NO_AUGMENTATION].set_index("image_name")
+    # A cap may end between an image and its copies.
+    absent = [] if "train" in cut_subsets(dataset.metadata) else planned.index.difference(copies["image_name"])
     problems = [
         f"{name}: a copy of {planned.at[name, 'source_name']} that the config asks for is in no sound record"
-        for name in planned.index.difference(copies["image_name"])
+        for name in absent
     ]
     sources = originals.set_index("image_name")
     for copy in copies.itertuples(index=False):
@@ -342,6 +305,8 @@ def check_splits(dataset: Dataset, records: Records) -> Check:
         return Check("splits", SKIPPED, f"built from {unofficial[0]}, which is not the NIH's own")
     if missing := dataset.metadata["missing_images"]:
         return Check("splits", SKIPPED, f"{missing:,} images were missing when it was built")
+    if cut_subsets(dataset.metadata):
+        return Check("splits", SKIPPED, _capped(cap_of(dataset.metadata)))
     problems = []
     for subset, found in split_digests(records.table).items():
         if found != pinned[subset]:
@@ -357,7 +322,7 @@ def _splits_alike(named: NihChestXrayConfig, config: NihChestXrayConfig) -> bool
 def _pinned_splits() -> dict[str, dict[str, tuple[int, str]]]:
     """Returns splits.tsv: {config: {subset: (examples, SHA-256 of the sorted image names)}}."""
     pinned: dict[str, dict[str, tuple[int, str]]] = {}
-    for line in epath.Path(__file__).with_name("splits.tsv").read_text().splitlines()[1:]:
-        config, subset, number, digest = line.split("\t")
+    for row in epath.Path(__file__).with_name("splits.tsv").read_text().splitlines()[1:]:
+        config, subset, number, digest = row.split("\t")
         pinned.setdefault(config, {})[subset] = (int(number), digest)
     return pinned

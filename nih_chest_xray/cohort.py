@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
-from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.config import SUBSETS, NihChestXrayConfig
 from nih_chest_xray.labels import FINDINGS, NO_FINDING, label_string
 from nih_chest_xray.splitting import balanced_group_split
 
-SUBSETS = ("train", "validation", "test")
 CLASSES = {
     "nodule": (NO_FINDING, "Nodule"),
     "nodule_expert": ("No nodule or mass", "Nodule or mass"),
@@ -35,6 +37,7 @@ def make_cohort(
     config: NihChestXrayConfig,
     official: dict[str, frozenset[str]] | None = None,
     expert: pd.DataFrame | None = None,
+    lists: Mapping[str, frozenset[str]] | None = None,
 ) -> pd.DataFrame:
     """Selects images and assigns each to a subset.
 
@@ -43,6 +46,7 @@ def make_cohort(
       config: Says what to select and how to split.
       official: Image names of the NIH's lists, under 'train_val' and 'test'. Needed for the official split only.
       expert: A table as `expert_labels.read_expert_labels` returns it. Needed for the expert split only.
+      lists: Image names of lists of the user's own, by subset. Needed for the split 'lists' only.
 
     Returns:
       The selected rows in the order of image names, with `positive` (bool, whether the image has a nodule, for the
@@ -50,18 +54,21 @@ def make_cohort(
       `subset` ('train', 'validation' or 'test'); for the expert split also `text_mined_label`. The index is 0, 1, 2, ….
 
     Raises:
-      CohortError: A subset would have no image with a nodule, or none without, or the official lists do not fit.
+      CohortError: A subset would have no image, or, of two classes, none of one; unless images may be missing. Or the
+        official lists do not fit, or lists share a patient.
     """
     cohort = select(labels, config)
     if config.split == "expert":
         cohort = _expert_subsets(labels, cohort, config, expert)
     elif config.split == "official":
         cohort = cohort.assign(subset=_official_subsets(cohort, config, official or {}))
+    elif config.split == "lists":
+        cohort = _listed_subsets(cohort, config, lists or {})
     else:
         rest = config.validation_fraction + config.test_fraction
         fractions = (1 - rest, config.validation_fraction, config.test_fraction)
         cohort = cohort.assign(subset=balanced_subsets(cohort, config, SUBSETS, fractions))
-    _require_both_kinds(cohort, config)
+    _require_classes(cohort, config)
     return cohort
 
 
@@ -75,6 +82,22 @@ def select(labels: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:
     kept = ((healthy.cumsum() - 1) % config.healthy_stride == 0) & healthy
     kept |= ~healthy if config.task == "findings" else rows["positive"]
     return rows[kept].reset_index(drop=True)
+
+
+def shared_patients(table: pd.DataFrame) -> int:
+    """Returns how many patients have rows in several subsets."""
+    return int((table.groupby("patient_id")["subset"].nunique() > 1).sum())
+
+
+def empty_classes(table: pd.DataFrame, config: NihChestXrayConfig) -> str:
+    """Returns which classes of the task have no row in a subset that has any, as a sentence; '' if each has one."""
+    indicators = class_indicators(table, config)[list(CLASSES[config.task])]
+    lacks = []
+    for subset in SUBSETS:
+        rows = indicators[table["subset"] == subset]
+        if len(rows) and (empty := list(rows.columns[~rows.any()])):
+            lacks.append(f"{subset} has no image of {', '.join(empty)}")
+    return f"{'; '.join(lacks)}: AUROC is undefined there." if lacks else ""
 
 
 def class_indicators(table: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:
@@ -129,7 +152,8 @@ def _official_subsets(
         name = cohort.loc[wrong, "image_name"].iloc[0]
         raise CohortError(
             f"{int(wrong.sum())} images, such as {name}, stand in {'both' if in_test[wrong][0] else 'neither'} of"
-            " train_val_list.txt and test_list.txt; expected each image in one. Download the two lists again."
+            " train_val_list.txt and test_list.txt; expected each image in one. Download the two lists again, or, if"
+            " they are not meant to be the NIH's, name them in split_lists, with the split 'lists'."
         )
     shared = set(cohort.loc[in_test, "patient_id"]) & set(cohort.loc[~in_test, "patient_id"])
     if shared:
@@ -156,17 +180,55 @@ def _expert_subsets(
     return both.drop(columns="nodule_or_mass").sort_values("image_name", ignore_index=True)
 
 
-def _require_both_kinds(cohort: pd.DataFrame, config: NihChestXrayConfig) -> None:
-    """A subset without a nodule, or with nothing else, cannot train or measure anything, so it is refused here."""
-    for subset in SUBSETS:
-        rows = cohort[cohort["subset"] == subset]
-        for positive, kind in ((True, "with a nodule"), (False, "without a nodule")):
-            if not (rows["positive"] == positive).any():
-                advice = "Use a larger table, larger fractions or another seed."
-                if config.split == "expert":
-                    advice = "Look into the radiologists' files: they decide these subsets."
-                patients = cohort.loc[cohort["positive"] == positive, "patient_id"].nunique()
-                raise CohortError(
-                    f"the {subset} subset would have no image {kind}: of the {cohort['patient_id'].nunique()} patients"
-                    f" in the cohort, {patients} have one. {advice}"
-                )
+def _listed_subsets(
+    cohort: pd.DataFrame, config: NihChestXrayConfig, lists: Mapping[str, frozenset[str]]
+) -> pd.DataFrame:
+    subset_of = {name: subset for subset, names in lists.items() for name in names}
+    subset = cohort["image_name"].map(subset_of)
+    if left_out := int(subset.isna().sum()):
+        warnings.warn(
+            f"{left_out:,} of the {len(cohort):,} images that config {config.name!r} would keep, such as"
+            f" {cohort.loc[subset.isna(), 'image_name'].iloc[0]}, are in no list of split_lists. They are left out.",
+            stacklevel=3,
+        )
+    cohort = cohort.assign(subset=subset.astype(object))[subset.notna()].reset_index(drop=True)
+    if (shared := shared_patients(cohort)) and not config.allow_shared_patients:
+        subsets = cohort.groupby("patient_id")["subset"].unique()
+        several = subsets[subsets.map(len) > 1]
+        raise CohortError(
+            f"{shared:,} patients, such as {several.index[0]} in {' and '.join(several.iloc[0])}, have images in"
+            " several lists of split_lists; expected each patient in one subset, or a network is scored on patients"
+            ' whom it was trained on. Correct the lists, or build with "allow_shared_patients": true: the metadata'
+            " will say how many they are."
+        )
+    return cohort
+
+
+def _require_classes(cohort: pd.DataFrame, config: NihChestXrayConfig) -> None:
+    """A subset without images cannot train or measure anything, nor can one of a single class tell two apart.
+
+    Of 14 findings a small table always lacks some, and a part is built to see what it gives: these are warned of.
+    """
+    part = config.allow_missing_images and len(cohort) > 0
+    for subset in SUBSETS if config.split_lists is None else config.split_lists:
+        positive = cohort.loc[cohort["subset"] == subset, "positive"]
+        there = {"with a nodule": positive.any(), "without a nodule": not positive.all()}
+        if config.task == "findings" or part:
+            there = {"at all": len(positive) > 0}
+        if absent := [kind for kind, some in there.items() if not some]:
+            problem = f"the {subset} subset would have no image {absent[0]}"
+            if not part:
+                raise CohortError(f"{problem}: {_why_absent(cohort, config, absent[0])}")
+            warnings.warn(f"{problem}. It is left out.", stacklevel=3)
+    if lacking := empty_classes(cohort, config):
+        warnings.warn(lacking, stacklevel=3)
+
+
+def _why_absent(cohort: pd.DataFrame, config: NihChestXrayConfig, kind: str) -> str:
+    of_kind = {"with a nodule": cohort["positive"], "without a nodule": ~cohort["positive"]}.get(kind, slice(None))
+    have = cohort.loc[of_kind, "patient_id"].nunique()
+    advice = {
+        "expert": "Look into the radiologists' files: they decide these subsets.",
+        "lists": "Look into the lists of split_lists: they decide the subsets.",
+    }.get(config.split, "Use a larger table, larger fractions or another seed.")
+    return f"of the {cohort['patient_id'].nunique()} patients in the cohort, {have} have one. {advice}"

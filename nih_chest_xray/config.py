@@ -11,8 +11,11 @@ import tensorflow_datasets as tfds
 from nih_chest_xray import augmentation, labels
 
 TASKS = ("nodule", "findings", "nodule_expert")
-SPLITS = ("stratified", "official", "expert")
+SPLITS = ("stratified", "official", "lists", "expert")
+SUBSETS = ("train", "validation", "test")
 IMAGE_FORMATS = ("png", "jpeg")
+CONFIG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+"""The grammar of a config's name, which is the name of a folder too."""
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -25,11 +28,19 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
       views: View positions kept, from 'PA' and 'AP'.
       healthy_stride: Keeps every n-th No Finding image, in the order of image names, starting with the first; 1 keeps
         all.
+      archives: Numbers of the NIH's archives, from 1 to 12: only their images are kept, and only they are downloaded.
+        Each image has the subset that it has in a build of the whole release. Empty keeps the whole release.
       split: 'stratified' balances classes, views, sexes and ages and keeps patients whole; 'official' takes the NIH's
-        test list and carves validation from the rest in the same way; 'expert', which is for the task 'nodule_expert'
-        alone, validates and tests on the images that radiologists labelled.
+        test list and carves validation from the rest in the same way; 'lists' takes lists of your own; 'expert', which
+        is for the task 'nodule_expert' alone, validates and tests on the images that radiologists labelled.
+      split_lists: For the split 'lists': the file of image names of each subset, {'train': …, 'validation': …,
+        'test': …}, by a path in the manual_dir or an absolute one. Train and one other are needed. Images that are in
+        no list are left out.
+      allow_shared_patients: For the split 'lists': builds also if a patient is in several subsets, and says of how many
+        that is so. Scores on such subsets are too good: a network has seen the patient in training.
       validation_fraction: Share of the cohort, or with the official split of its train_val part, in (0, 1).
-      test_fraction: Share of the cohort, in (0, 1). Not used with the official split. The expert split uses neither.
+      test_fraction: Share of the cohort, in (0, 1). Not used with the official split. The splits 'lists' and 'expert'
+        use neither.
       augmented_copies: Copies of each training image with a nodule, beside the image itself.
       augmentations: Names of registered augmentations. Each copy gets one.
       rotation_degrees: The angle of a rotation is drawn uniformly from plus or minus this.
@@ -48,7 +59,10 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
     task: str = "nodule"
     views: tuple[str, ...] = labels.VIEWS
     healthy_stride: int = 2
+    archives: tuple[int, ...] = ()
     split: str = "stratified"
+    split_lists: dict[str, str] | None = None
+    allow_shared_patients: bool = False
     validation_fraction: float = 0.1
     test_fraction: float = 0.1
     augmented_copies: int = 0
@@ -80,8 +94,9 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         Raises:
           ValueError: A field has a value that cannot be built. The message names it and says what was expected.
         """
-        good = isinstance(self.name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name)
-        self._check("name", bool(good), "letters, digits, '_', '.' and '-' (it is a folder's name), the first no sign")
+        good = isinstance(self.name, str) and CONFIG_NAME.fullmatch(self.name)
+        expected = "letters, digits, '_', '.' and '-', up to 100 (it is a folder's name), the first no sign"
+        self._check("name", bool(good), expected)
         self.views = self._names("views", labels.VIEWS)
         self.augmentations = self._names("augmentations", None)
         for name in self.augmentations:
@@ -89,14 +104,16 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         for field, choices in (("task", TASKS), ("split", SPLITS), ("image_format", IMAGE_FORMATS)):
             self._check(field, getattr(self, field) in choices, " or ".join(map(repr, choices)))
         self._check_whole("healthy_stride", 1, None)
+        self.archives = self._archive_numbers()
         self._check_whole("augmented_copies", 0, 1000)
         self._check_whole("seed", None, None)
         self._check_whole("phantom_patients", 0, 30_805)
         for field in ("validation_fraction", "test_fraction"):
             value = getattr(self, field)
             self._check(field, _is_number(value) and 0 < value < 1, "a number between 0 and 1, neither included")
-        fitting = ("expert",) if self.task == "nodule_expert" else ("stratified", "official")
+        fitting = ("expert",) if self.task == "nodule_expert" else ("stratified", "official", "lists")
         self._check("split", self.split in fitting, f"{' or '.join(map(repr, fitting))} with task={self.task!r}")
+        self._check_lists()
         if self.split == "stratified":
             total = self.validation_fraction + self.test_fraction
             self._check("test_fraction", total < 1, f"less than 1 together with validation_fraction (now {total:g})")
@@ -124,6 +141,20 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         if not good:
             raise ValueError(f"config {self.name!r}: {field}={getattr(self, field)!r}; expected {expected}")
 
+    def _check_lists(self) -> None:
+        lists = self.split_lists
+        self._check("allow_shared_patients", isinstance(self.allow_shared_patients, bool), "true or false")
+        if self.split != "lists":
+            self._check("split_lists", lists is None, "null (None) unless split is 'lists'")
+            self._check("allow_shared_patients", not self.allow_shared_patients, "false unless split is 'lists'")
+            return
+        good = isinstance(lists, dict) and "train" in lists and len(lists) > 1 and set(lists) <= set(SUBSETS)
+        good = good and all(isinstance(path, str) and path for path in lists.values())
+        self._check("split_lists", good, "the path of a list for 'train' and for 'validation', 'test' or both")
+        # metadata.json knows a list by the name of its file.
+        good = len({path.replace("\\", "/").rsplit("/", 1)[-1] for path in lists.values()}) == len(lists)
+        self._check("split_lists", good, "files of different names")
+
     def _check_whole(self, field: str, low: int | None, high: int | None, alternative: str = "") -> None:
         value = getattr(self, field)
         good = isinstance(value, int) and not isinstance(value, bool)
@@ -138,6 +169,14 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         good = good and len(set(value)) == len(value) and (choices is None or set(value) <= set(choices))
         self._check(field, good, "a list of different names" + (f" from {', '.join(choices)}" if choices else ""))
         return tuple(value)
+
+    def _archive_numbers(self) -> tuple[int, ...]:
+        """Returns them sorted, so that the same archives in another order are the same config."""
+        value = self.archives
+        good = isinstance(value, list | tuple) and all(type(number) is int and 1 <= number <= 12 for number in value)
+        good = good and len(set(value)) == len(value)
+        self._check("archives", good, "a list of different whole numbers from 1 to 12; [] for the whole release")
+        return tuple(sorted(value))
 
 
 def _is_number(value: object) -> bool:
@@ -163,6 +202,11 @@ NAMED_CONFIGS = [
         validation_fraction=0.125,
     ),
     NihChestXrayConfig(
+        name="first_archive",
+        description="As nodule, of the images in the first of the NIH's twelve archives alone: for a first run, 2 GB.",
+        archives=(1,),
+    ),
+    NihChestXrayConfig(
         name="sample",
         description="As nodule_augmented, on a small synthetic release that the package draws: for a first run.",
         augmented_copies=1,
@@ -174,7 +218,8 @@ NAMED_CONFIGS = [
         name="nodule_expert",
         description=(
             "Nodule or Mass against No Finding, text-mined, for training; validation and test are the images that"
-            " radiologists labelled (Majkowska et al., Radiology 2019), no patient of theirs in training."
+            " radiologists labelled (Majkowska et al., Radiology 2020), whatever else these show, and none of their"
+            " patients is in training."
         ),
         task="nodule_expert",
         split="expert",

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import warnings
 from collections.abc import Callable, Mapping, Set
 
-import requests
 from etils import epath
-from tensorflow_datasets.core.download import download_manager, downloader
 
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.files import ReleaseError
-from nih_chest_xray.interruption import first_line, only_download
 from nih_chest_xray.release import (
     ARCHIVES,
+    BOTH_EXPERT_FILES,
     BOX_FILE,
     EXPERT_FILES,
     LABEL_FILES,
@@ -23,17 +20,17 @@ from nih_chest_xray.release import (
     KnownFile,
     Release,
     file_table,
+    held_by,
     official_archive,
 )
 from nih_chest_xray.tables import strip
+from nih_chest_xray.transfer import TransferError
 
 RELEASE_PAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 EXPERT_PAGE = "https://cloud.google.com/healthcare-api/docs/resources/public-datasets/nih-chest"
-_WRONG_DIGEST = re.compile(r"Artifact (?P<url>\S+), downloaded to (?P<path>.+), has wrong checksum")
-"""How TFDS says so; it leaves the file."""
 
-Fetch = Callable[[dict[str, str]], dict[str, epath.Path]]
-"""Downloads URLs, checks their digests and returns paths: `dl_manager.download`."""
+Fetch = Callable[[dict[str, KnownFile]], dict[str, epath.Path]]
+"""Gets files by name and returns their paths: `transfer.fetch` into some folder. Raises TransferError."""
 
 
 def complete_tables(
@@ -49,24 +46,25 @@ def complete_tables(
     """
     for table in found.tables.values():
         strip(table.read(), table.place)
-    if config.split == "expert" and (absent := [name for name in EXPERT_FILES.values() if name not in found.tables]):
+    absent = [name for name in EXPERT_FILES.values() if name not in found.tables]
+    if config.split == "expert" and absent and BOTH_EXPERT_FILES not in found.tables:
         raise ReleaseError(
-            f"{' and '.join(absent)}: not found in {found.place}. The radiologists' labels are had by hand: fill in the"
-            f" form at {EXPERT_PAGE} (under 'Additional labels') and put the folder four_findings_expert_labels, with"
-            " test_labels.csv and validation_labels.csv, into the manual_dir."
+            f"{' and '.join(absent)}: not found in {found.place}. You must request the radiologists' labels yourself:"
+            f" fill in the form at {EXPERT_PAGE} (under 'Additional labels') and put the folder"
+            " four_findings_expert_labels, with test_labels.csv and validation_labels.csv, into the manual_dir;"
+            f" torchxrayvision's {BOTH_EXPERT_FILES}.gz, which has both, will do too.{found.not_taken()}"
         )
-    needed = [] if found.label_file else [LABEL_FILES[0]]
-    needed += [name for name in OFFICIAL_LISTS.values() if config.split == "official" and name not in found.tables]
-    boxes = [] if BOX_FILE in found.tables else [BOX_FILE]
+    needed, boxes = missing_tables(found, config)
     if not needed and not boxes:
         return found
     try:
-        paths = fetch({name: known[name].url for name in needed + boxes})
-    except Exception as error:  # The downloader raises what its HTTP library does, and TFDS's own errors.
-        problem = f"not found in {found.place}, and the download failed ({type(error).__name__}: {first_line(error)})."
+        paths = fetch({name: known[name] for name in needed + boxes})
+    except TransferError as error:
+        problem = f"not found in {found.place}, and the download failed ({error})."
         if needed or not config.allow_missing_images:
             raise ReleaseError(
                 f"{' and '.join(needed + boxes)}: {problem} Download by hand from {RELEASE_PAGE} into the manual_dir."
+                f"{found.not_taken()}"
             ) from error
         warnings.warn(f"{BOX_FILE}: {problem} No image has bounding boxes.", stacklevel=2)
         return found
@@ -74,101 +72,61 @@ def complete_tables(
     return dataclasses.replace(found, tables={**found.tables, **tables})
 
 
+def missing_tables(found: Release, config: NihChestXrayConfig) -> tuple[list[str], list[str]]:
+    """Returns the names of the tables that a build would download: those that it needs, and the list of boxes."""
+    needed = [] if found.label_file else [LABEL_FILES[0]]
+    needed += [name for name in OFFICIAL_LISTS.values() if config.split == "official" and name not in found.tables]
+    return needed, [] if BOX_FILE in found.tables else [BOX_FILE]
+
+
+def missing_archives(found: Release, missing: Set[str]) -> dict[str, Set[str]]:
+    """Returns the official names of the archives that hold missing images and were not found, with these images."""
+    shares = {name: held_by(name, missing) for name in ARCHIVES if name not in found.archives}
+    return {name: share for name, share in shares.items() if share}
+
+
 def complete_images(found: Release, wanted: Set[str], known: Mapping[str, KnownFile], fetch: Fetch) -> Release:
-    """Downloads the archives that were not found, if an image is missing.
+    """Downloads the archives that hold images which were not found.
 
     Args:
       found: What is there.
       wanted: Image names that the build needs.
-      known: URLs of the archives.
+      known: The official files by name.
       fetch: Downloads.
 
     Raises:
-      ReleaseError: Images are missing and the download fails, or the archives do not hold them.
+      ReleaseError: Images are missing and the download fails, or no archive holds them.
     """
     missing = wanted - found.held(wanted)
     if not missing:
         return found
-    urls = {name: known[name].url for name in ARCHIVES if name not in found.archives}
-    if urls:
-        size = sum(known[name].size for name in urls) / 1e9
-        # Not a warning or a log line: whoever has a part of the images should see it before the download begins.
-        print(
-            f"{len(missing):,} of the {len(wanted):,} images that this config needs are not in"
-            f" {found.place}: downloading {len(urls)} archives ({size:.1f} GB).",
-            flush=True,
-        )
+    shares = missing_archives(found, missing)
+    if missing.difference(*shares.values()):
+        raise ReleaseError(_missing(found, wanted, "No archive that could be downloaded holds all of them."))
+    needed = {name: known[name] for name in shares}
+    if refused := [found.refused[name] for name in needed if name in found.refused]:
+        raise ReleaseError(_missing(found, wanted, " ".join(refused)))
+    # Not a warning or a log line: whoever has a part of the images should see it before the download begins.
+    print(
+        f"{len(missing):,} of the {len(wanted):,} images that this config needs are not in {found.place}. They are in"
+        f" {len(needed)} of the NIH's archives ({sum(file.size for file in needed.values()) / 1e9:.1f} GB).",
+        flush=True,
+    )
     try:
-        paths = fetch(urls) if urls else {}
-    except Exception as error:  # As above.
-        reason = (
-            f"The archives that are not there could not be downloaded ({type(error).__name__}: {first_line(error)})."
-        )
-        raise ReleaseError(_missing(found, wanted, reason)) from error
+        paths = fetch(needed)
+    except TransferError as error:
+        raise ReleaseError(_missing(found, wanted, f"The archives could not be downloaded ({error}).")) from error
     archives = tuple(official_archive(path, name, known, refuse_others=True) for name, path in paths.items())
-    found = dataclasses.replace(found, sources=found.sources + archives, archives=found.archives | frozenset(paths))
-    if wanted - found.held(wanted):
-        raise ReleaseError(_missing(found, wanted, "All twelve archives are there, but do not hold them."))
-    return found
-
-
-def download(dl_manager: download_manager.DownloadManager, dataset: str, urls: dict[str, str]) -> dict[str, epath.Path]:
-    """Downloads, or takes from TFDS's cache, what another process may have downloaded in the meantime.
-
-    Args:
-      dl_manager: Compares sizes and digests.
-      dataset: The dataset's name, which TFDS gives to a folder of its downloads.
-      urls: By file name.
-
-    Raises:
-      Exception: What TFDS and its HTTP library raise.
-      ReleaseError: What came is not what should.
-    """
-    with only_download(epath.Path(dl_manager.download_dir) / dataset, urls.values()):
-        try:
-            return _download(dl_manager, urls)
-        except download_manager.NonMatchingChecksumError as error:
-            if not (told := _WRONG_DIGEST.search(str(error))):
-                raise
-            path = epath.Path(told["path"])
-            size, start = path.stat().length, _start(path)
-            path.parent.rmtree()
-            raise ReleaseError(
-                f"what came from {told['url']} is not the NIH's file: it has {size:,} bytes and begins with {start!r}"
-            ) from error
-
-
-def _start(path: epath.Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(100).strip().split(b"\n")[0]
-
-
-def _download(dl_manager: download_manager.DownloadManager, urls: dict[str, str]) -> dict[str, epath.Path]:
-    """Downloads.
-
-    TFDS asks a server that it cannot reach for over three minutes before it gives up, without a word. Where one quick
-    try finds no network, that is cut short.
-    """
-    try:
-        requests.get(next(iter(urls.values())), stream=True, timeout=20).close()
-    except requests.ConnectionError:
-        retries, downloader.MAX_RETRIES = downloader.MAX_RETRIES, 0
-        try:
-            # One after the other: a download that another one's failure left behind would go on trying.
-            return {name: dl_manager.download(url) for name, url in urls.items()}
-        finally:
-            downloader.MAX_RETRIES = retries
-    except requests.RequestException:
-        pass  # There is a network; what the server says is for TFDS to handle.
-    return dl_manager.download(urls)
+    return dataclasses.replace(found, sources=found.sources + archives, archives=found.archives | frozenset(paths))
 
 
 def _missing(found: Release, wanted: Set[str], reason: str) -> str:
     missing = sorted(wanted - found.held(wanted))
+    aside = "" if reason in found.aside else found.not_taken()
     examples = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
     return (
         f"{len(missing):,} of the {len(wanted):,} images that this config needs are not in {found.place} ({examples})."
         f" {reason} There are two ways out: put the missing images there (the folders, zip or archives that you lack;"
         f" {RELEASE_PAGE} has them), or build from those that you have with a config of"
-        ' your own: --config \'{"name": "my_part", "allow_missing_images": true}\'.'
+        ' your own: --config \'{"name": "my_part", "allow_missing_images": true}\'.' + aside
     )

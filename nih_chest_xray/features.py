@@ -78,6 +78,27 @@ def _number(doc: str) -> tfds.features.Scalar:
     return tfds.features.Scalar(dtype=np.int32, doc=doc)
 
 
+def differences(stored: tfds.features.FeaturesDict, config: NihChestXrayConfig) -> list[str]:
+    """Returns in what the features of a dataset are not those of a config, a text for each."""
+    found, expected = (dict(_describe(features)) for features in (stored, make_features(config)))
+    return [
+        f"features.json and the labels.txt files: {name} is {found.get(name)}, by the config {expected.get(name)}"
+        for name in sorted(found.keys() | expected.keys())
+        if found.get(name) != expected.get(name)
+    ]
+
+
+def _describe(feature: tfds.features.FeatureConnector, name: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(feature, tfds.features.FeaturesDict):
+        for key, inner in feature.items():
+            yield from _describe(inner, f"{name}/{key}".lstrip("/"))
+    elif isinstance(feature, tfds.features.Sequence):
+        yield from _describe(feature.feature, f"{name}[]")
+    else:
+        names = f" {feature.names}" if isinstance(feature, tfds.features.ClassLabel) else ""
+        yield name, f"{type(feature).__name__} {feature.shape} {np.dtype(feature.np_dtype).name}{names}"
+
+
 def label_files(feature: tfds.features.FeatureConnector, name: str = "") -> Iterator[str]:
     """Yields the files in which TFDS keeps the names of classes; where one is missing, it takes numbers for names."""
     if isinstance(feature, tfds.features.FeaturesDict):

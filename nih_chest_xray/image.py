@@ -117,8 +117,7 @@ def decode_copy(content: bytes, least: int) -> np.ndarray:
             f"{header}; expected a square copy of {least} to {MAX_SIDE} pixels a side, 8 bits, grey (or RGB or RGBA"
             " that is grey)"
         )
-    image_format = header.image_format.lower()
-    pixels = _decode_with_opencv(content, image_format) if _begins_and_ends(content, image_format) else None
+    pixels = _decode_with_opencv(content, header.image_format.lower())
     if pixels is None:
         raise ImageError(f"the {header.image_format} of {len(content)} bytes is cut or corrupt; get this image again")
     return _grey(pixels, header.image_format)
@@ -141,20 +140,18 @@ def _read_header(content: bytes) -> _Header:
     )
 
 
-def _begins_and_ends(content: bytes, image_format: str) -> bool:
-    """Returns whether bytes are a 'png', or a 'jpeg' with its end: that has no check sum, and is decoded as it is."""
-    if image_format == "png":
-        return content[:8] == png.SIGNATURE
-    return content[:2] + content[-2:] == b"\xff\xd8\xff\xd9"
-
-
 def _decode_with_opencv(content: bytes, image_format: str) -> np.ndarray | None:
-    """Decodes a 'png' or 'jpeg' with the channels that it has; None for one that is corrupt."""
-    try:
-        content = png.essential(content) if image_format == "png" else content
-    except ImageError:
-        return None
-    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    """Decodes a whole 'png' or 'jpeg' with the channels that it has; None for one that is cut or corrupt."""
+    if image_format == "jpeg":
+        # A JPEG has no check sum and is decoded as far as it goes, so its end is asked for.
+        whole = content[:2] + content[-2:] == b"\xff\xd8\xff\xd9"
+    else:
+        whole = content[:8] == png.SIGNATURE
+        try:
+            content = png.essential(content) if whole else content
+        except ImageError:
+            whole = False
+    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if whole else None
 
 
 def decode_stored(content: bytes, image_format: str) -> np.ndarray:
@@ -170,11 +167,12 @@ def decode_stored(content: bytes, image_format: str) -> np.ndarray:
     Raises:
       ImageError: The bytes are not of this format, are cut or corrupt, or not grey of 8 bits.
     """
-    if not _begins_and_ends(content, image_format):
-        raise ImageError(f"no {image_format.upper()}, or a cut one: {len(content)} bytes that begin {content[:8]!r}")
-    pixels = _decode_with_opencv(content, image_format)
-    if pixels is None:
-        raise ImageError(f"the {image_format.upper()} of {len(content)} bytes is corrupt")
+    if image_format == "png":
+        pixels = png.decode(content, size=None)
+    else:
+        pixels = _decode_with_opencv(content, image_format)
+        if pixels is None:
+            raise ImageError(f"no JPEG, or one that is cut or corrupt: {len(content)} bytes that begin {content[:8]!r}")
     if pixels.ndim != 2 or pixels.dtype != np.uint8:
         raise ImageError(f"the {image_format.upper()} has {pixels.shape} {pixels.dtype}; expected grey of 8 bits")
     return pixels

@@ -1,7 +1,7 @@
 """Interruption: one build of a dataset at a time, and what dead builds left is removed by the next one.
 
 TFDS makes a dataset in a folder `incomplete.…` beside its final place, which it renames when all is done, and removes
-if an error ends the build. It downloads into folders `….tmp.…`. What a killed process leaves of both is removed here.
+if an error ends the build. What a killed process leaves of it is removed here, by the next one.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ import os
 import random
 import string
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import filelock
 from etils import epath
-from tensorflow_datasets.core.download import resource
 
 from nih_chest_xray.files import is_remote
 from nih_chest_xray.removal import REPLACED, UNFINISHED, Kind, RemovalRefusedError, remove
@@ -77,12 +76,11 @@ def old_kept(dataset: epath.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def only_download(folder: epath.Path, urls: Iterable[str]) -> Iterator[None]:
-    """Waits until nobody else downloads into a folder, so that nothing is downloaded twice, and removes what died.
+def only_download(folder: epath.Path) -> Iterator[None]:
+    """Waits until nobody else downloads into a folder, and says so, so that nothing is downloaded twice.
 
     Args:
-      folder: TFDS's for downloads of this dataset.
-      urls: What is to be downloaded.
+      folder: It is made if it does not exist.
     """
     place = folder / ".nih_chest_xray.lock"
     try:
@@ -90,10 +88,7 @@ def only_download(folder: epath.Path, urls: Iterable[str]) -> Iterator[None]:
     except filelock.Timeout:
         print(f"Another process downloads into {folder}: waiting until it is done.", flush=True)
         lock = _lock(place, wait=True)
-    with lock as held:
-        if held.is_locked:
-            for url in urls:
-                _remove(folder.glob(f"{resource.get_dl_fname(url)}.tmp.*"))
+    with lock:
         yield
 
 
@@ -120,7 +115,7 @@ def full_disk_explained(dataset: epath.Path) -> Iterator[None]:
         ) from error
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: object) -> str:
     """Returns the first line of an error's text; those of servers and of TFDS can be pages long."""
     return str(error).strip().partition("\n")[0][:300]
 
@@ -168,7 +163,7 @@ def _lock(path: epath.Path, wait: bool = False) -> contextlib.AbstractContextMan
             raise
         warnings.warn(
             f"{path.parent} is on a file system without locks ({error.strerror}): take care that no other process works"
-            " there at the same time, and remove folders `incomplete.…` and `….tmp.…` of those that died.",
+            " there at the same time, and remove folders `incomplete.…` of those that died.",
             stacklevel=4,
         )
         return _NoLock()
@@ -182,17 +177,6 @@ def _remove_all(dataset: epath.Path, kind: Kind) -> None:
                 remove(path, kind, within=dataset.parent)
             except (OSError, RemovalRefusedError) as error:
                 warnings.warn(f"{kind.noun.capitalize()} was not removed: {error}", stacklevel=4)
-
-
-def _remove(folders: Iterable[epath.Path]) -> None:
-    for folder in folders:
-        try:
-            folder.rmtree()
-        except OSError as error:
-            warnings.warn(
-                f"{folder}, which a process that died has left, could not be removed ({error.strerror}); remove it.",
-                stacklevel=4,
-            )
 
 
 def _is_system_error(error: Exception, code: int) -> bool:

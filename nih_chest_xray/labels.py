@@ -1,8 +1,9 @@
 """Label files: the NIH's table of images, in any of its spellings, as one clean pandas table.
 
 The file exists in several spellings: the official `Data_Entry_2017_v2020.csv`, the `Data_Entry_2017.csv` before it,
-mirrors of both, and the `sample_labels.csv` of Kaggle's sample. They differ in header cells, in a comma at the end of
-each row and in how an age is written; `read_labels` gives the same columns for all of them.
+mirrors of both, the `sample_labels.csv` of Kaggle's sample, and what pandas and others make of them. They differ in
+header cells, in a comma at the end of each row, in columns beside the NIH's and in how an age or a finding is written;
+`read_labels` gives the same columns for all of them.
 """
 
 from __future__ import annotations
@@ -47,12 +48,12 @@ OFFICIAL_HEADER = (
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
 )
 
-# A header cell in lower case, without brackets, underscores and spaces, and the column that it names. The official
-# header has cells such as `OriginalImage[Width` and `Height]`, since the NIH wrote commas inside its column names.
+# A header cell in lower case, by its letters and digits alone, and the column that it names. The official header has
+# cells such as `OriginalImage[Width` and `Height]`, since the NIH wrote commas inside its column names.
 _COLUMNS = {
     "imageindex": "image_name",
     "findinglabels": "findings",
-    "follow-up#": "follow_up",
+    "followup": "follow_up",
     "patientid": "patient_id",
     "patientage": "patient_age",
     "patientsex": "patient_sex",
@@ -65,6 +66,7 @@ _COLUMNS = {
     "y": "pixel_spacing_y",
     "originalimagepixelspacingy": "pixel_spacing_y",
 }
+_SPELLINGS = {finding.replace("_", " ").lower(): finding for finding in (NO_FINDING, *FINDINGS)}
 _AGE = re.compile(r"(?P<number>[0-9]{1,4})(\.0*)?(?P<unit>[YMWD]?)")
 _UNITS_PER_YEAR = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}
 
@@ -134,6 +136,17 @@ def label_string(findings: tuple[str, ...]) -> str:
     return "|".join(sorted(findings)) or NO_FINDING
 
 
+def finding_of(cell: str) -> str | None:
+    """Returns one of `FINDINGS`, or `NO_FINDING`, in the NIH's spelling; None for another word.
+
+    A blank or `_` and the case of letters make no difference, as no two findings differ by them.
+
+    >>> finding_of("Pleural Thickening"), finding_of("No_Finding"), finding_of("Tumour")
+    ('Pleural_Thickening', 'No Finding', None)
+    """
+    return _SPELLINGS.get(" ".join(cell.replace("_", " ").split()).lower())
+
+
 def _whole(low: int) -> Callable[[str], int | None]:
     def parse(cell: str) -> int | None:
         # A table that went through pandas or a spreadsheet may hold 57.0 for 57.
@@ -164,7 +177,7 @@ def _age(cell: str) -> int | None:
 
 
 def _findings(cell: str) -> tuple[str, ...] | None:
-    found = {part.strip() for part in cell.split("|")}
+    found = {finding_of(part) for part in cell.split("|")}
     if found == {NO_FINDING}:
         return ()
     return tuple(sorted(found)) if found <= {*FINDINGS} else None

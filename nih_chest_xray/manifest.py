@@ -16,7 +16,7 @@ import pandas as pd
 
 from nih_chest_xray.augmentation import NO_AUGMENTATION, draw_augmentations
 from nih_chest_xray.boxes import Box, boxes_of
-from nih_chest_xray.cohort import CLASSES, SUBSETS, class_indicators
+from nih_chest_xray.cohort import CLASSES, SUBSETS, class_indicators, shared_patients
 from nih_chest_xray.config import NihChestXrayConfig
 
 _NAME = re.compile(r"(?P<stem>\d{8}_\d{3})(_aug\d+)?\.png")
@@ -106,7 +106,8 @@ def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, A
       classes `class_weights` ({class: weight}), which give each class of the training subset the same sum, as scikit-
       learn's 'balanced' does; for 'findings' `positive_weights` ({finding: weight}), examples without a finding for one
       with it, as a weighted binary cross-entropy takes them. A class without a training example has None. For
-      'nodule_expert' `agreement` ({subset: {radiologists' class: {text-mined class: examples}}}).
+      'nodule_expert' `agreement` ({subset: {radiologists' class: {text-mined class: examples}}}). Where patients may be
+      shared, `shared_patients`, how many are in several subsets.
     """
     classes = CLASSES[config.task]
     indicators = class_indicators(manifest, config)
@@ -117,6 +118,8 @@ def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, A
         summary["examples"][subset] = len(rows)
         summary["augmented"][subset] = int((rows["augmentation"] != NO_AUGMENTATION).sum())
         summary["patients"][subset] = int(rows["patient_id"].nunique())
+    if config.allow_shared_patients:
+        summary["shared_patients"] = shared_patients(manifest)
     train, total = summary["counts"]["train"], summary["examples"]["train"]
     if config.task == "findings":
         weights = {name: (total - train[name]) / train[name] if train[name] else None for name in classes}
@@ -137,6 +140,26 @@ def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, A
             if subset != "train"
         }
     return summary
+
+
+def cap_of(metadata: Mapping[str, Any]) -> int | None:
+    """Returns how many examples a subset has at most (`--max_examples_per_split`); None for all, as by default.
+
+    Args:
+      metadata: Of metadata.json.
+    """
+    cap = metadata.get("max_examples_per_split")
+    return cap if isinstance(cap, int) and not isinstance(cap, bool) else None
+
+
+def cut_subsets(metadata: Mapping[str, Any]) -> list[str]:
+    """Returns the subsets from which the cap of a trial build may have taken examples: those that have as many as it.
+
+    Args:
+      metadata: Of metadata.json.
+    """
+    cap = cap_of(metadata)
+    return [] if cap is None else [subset for subset in SUBSETS if metadata["examples"][subset] >= cap]
 
 
 def split_digests(manifest: pd.DataFrame) -> dict[str, tuple[int, str]]:

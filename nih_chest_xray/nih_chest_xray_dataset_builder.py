@@ -16,8 +16,8 @@ import pandas as pd
 import tensorflow_datasets as tfds
 from etils import epath
 
-from nih_chest_xray import downloads, manifest, release, removal
-from nih_chest_xray.cohort import SUBSETS
+from nih_chest_xray import downloads, find, manifest, release, removal, transfer
+from nih_chest_xray.cohort import SUBSETS, empty_classes
 from nih_chest_xray.completeness import SHARD_SIZES, missing_parts, shard_sizes
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
 from nih_chest_xray.examples import BrokenImage, broken_error
@@ -25,8 +25,9 @@ from nih_chest_xray.features import make_features
 from nih_chest_xray.files import ReleaseError, is_remote
 from nih_chest_xray.interruption import flush, full_disk_explained, old_kept, only_build
 from nih_chest_xray.local_build import LocalBuild
-from nih_chest_xray.plan import make_plan
+from nih_chest_xray.plan import make_plan, needed_tables
 from nih_chest_xray.progress import progress
+from nih_chest_xray.room import Need, build_size, require_room
 from nih_chest_xray.writer import DeterministicWriter
 
 _LICENCE = (
@@ -36,16 +37,25 @@ _LICENCE = (
 _LICENCE_OF_PHANTOMS = "Drawn by the package nih_chest_xray, whose code is under the Apache License 2.0."
 
 
+def _tfds_prepares() -> bool:
+    """Returns whether TFDS would build anything: `tfds.testing.mock_data` replaces its method by one that does not."""
+    base = tfds.core.DatasetBuilder
+    return base.download_and_prepare.__module__ == base.__module__
+
+
 class Builder(tfds.core.GeneratorBasedBuilder):
     """NIH ChestX-ray14 as a TFDS dataset."""
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release: configs nodule, nodule_augmented, findings, sample and nodule_expert."}
+    RELEASE_NOTES = {
+        "1.0.0": "First release: configs nodule, nodule_augmented, findings, first_archive, sample and nodule_expert."
+    }
     BUILDER_CONFIGS = NAMED_CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
-    No manual_dir is needed: without one everything is downloaded (12 archives, 45 GB). If you have the images already,
-    or fetch them with your browser from {downloads.RELEASE_PAGE}, name their folder as the
-    manual_dir. It may hold, as it is, any of these, or several of them:
+    No manual_dir is needed: without one everything is downloaded (12 archives, 45 GB; for the config first_archive one
+    of them, 2 GB). If you have the images already, or fetch them with your browser from
+    {downloads.RELEASE_PAGE}, name their folder as the manual_dir. It may hold, as it is, any
+    of these, or several of them:
 
     (a) the NIH's archives, not extracted: images_001.tar.gz to images_012.tar.gz (or images_01.tar.gz to
         images_12.tar.gz, as the NIH's download script names them);
@@ -85,6 +95,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
           BuildInProgressError: Somebody else builds the same dataset in the same place.
           OSError: The disk is full, or the system refuses something else.
         """
+        if not _tfds_prepares():
+            return
         config = download_config or tfds.download.DownloadConfig()
         mode = config.download_mode
         if mode == tfds.download.GenerateMode.UPDATE_DATASET_INFO or self._reuses(config):
@@ -144,6 +156,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _refuse_other_choices(self) -> None:
         there = self._stored_metadata().get("config", {})
+        if there:  # A field that the version which built it did not have was what is now the default.
+            there = json.loads(json.dumps(NihChestXrayConfig(name="default").choices)) | there
         asked = json.loads(json.dumps(self.builder_config.choices))
         other = [f"{field}={there[field]!r}" for field in asked if field in there and there[field] != asked[field]]
         if other:
@@ -176,6 +190,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     ) -> None:
         self._manual_dir = download_config.manual_dir
         self._uses_beam = bool(download_config.beam_options or download_config.beam_runner)
+        # TFDS does not cap what Beam makes.
+        self._cap = None if self._uses_beam else download_config.max_examples_per_split
         self._manifest = None
         with contextlib.ExitStack() as self._resources:
             try:
@@ -186,24 +202,31 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 raise
             if self._manifest is not None:
                 # TFDS renames this folder when all is done, so what is written appears with the dataset or not at all.
-                self._write_metadata(download_config.max_examples_per_split)
+                self._write_metadata(self._cap)
             flush(self.data_path)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         config: NihChestXrayConfig = self.builder_config
         known = release.known_files()
-        fetch = functools.partial(downloads.download, dl_manager, self.name)
+        fetch = functools.partial(transfer.fetch, epath.Path(dl_manager.download_dir) / self.name)
         found = self._find_release(dl_manager, known)
         found = downloads.complete_tables(found, config, known, fetch)
         plan = make_plan(found, config, known)
         images = frozenset(plan.cohort["image_name"])
         if not config.allow_missing_images:
+            planned = manifest.make_manifest(plan.cohort, config, plan.boxes)
+            fetch = functools.partial(fetch, also_needed=[self._needed_room(planned)])
             found = downloads.complete_images(found, images, known, fetch)
+        if found.aside:
+            warnings.warn(f"The build goes on without some files.{found.not_taken()}", stacklevel=2)
         present = plan.cohort[plan.cohort["image_name"].isin(found.held(images))]
         self._release, self._plan = found, plan
         self._manifest = manifest.make_manifest(present, config, plan.boxes)
         if self._manifest.empty:
-            raise ReleaseError(f"{found.place} holds none of the images that config {config.name!r} needs.")
+            raise ReleaseError(
+                f"{found.place} holds none of the images that config {config.name!r} needs.{found.not_taken()}"
+            )
+        require_room([self._needed_room(self._manifest)])
         self._tell_what_is_missing(self._manifest)
         # TFDS does not write empty subsets, which only a build from a part of the images can have.
         subsets = [subset for subset in SUBSETS if (self._manifest["subset"] == subset).any()]
@@ -235,6 +258,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 " leave the subset out."
             )
 
+    def _needed_room(self, planned: pd.DataFrame) -> Need:
+        examples = len(planned) if self._cap is None else min(len(planned), self._cap * len(SUBSETS))
+        return Need(self.data_dir_root, build_size(self.builder_config, examples), "the records of the dataset")
+
     def _record_stored(self) -> None:
         self._progress.stored()
 
@@ -242,7 +269,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         """Writes metadata.csv and fills metadata.json, both with what was really made.
 
         Args:
-          cap: How many examples a split may have, in a trial build.
+          cap: Examples that TFDS takes of each subset at most, for a trial build; None for all.
         """
         report = self._build.report()
         if report.broken and not self.builder_config.allow_missing_images:
@@ -304,16 +331,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         except (AssertionError, NotADirectoryError):  # TFDS asserts that the folder exists and is not empty.
             if self._manual_dir:
                 folder = epath.Path(self._manual_dir).expanduser()
-                problem = "is empty" if folder.is_dir() else "is no folder" if folder.exists() else "is not there"
+                problem = (
+                    "is empty" if folder.is_dir() else "is not a directory" if folder.exists() else "does not exist"
+                )
                 raise ReleaseError(
                     f"The manual_dir {folder} {problem}. What it may hold:\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
                 ) from None
             return release.Release(place="the manual_dir (none was given)")
-        found = release.find_release(folder, known, config.allow_missing_images)
-        if self._manual_dir and not found.tables and not found.sources:
+        resized_to = config.image_size if config.allow_resized_images else None
+        found = find.find_release(folder, known, config.allow_missing_images, needed_tables(config), resized_to)
+        if self._manual_dir and not found.tables and not found.sources and not found.refused:
             raise ReleaseError(
                 f"Nothing of the NIH's release is in the manual_dir {folder} or the folders in it: no label file, no"
-                f" archive, no image. What it may hold:\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+                f" archive, no image.{found.not_taken()} What it may hold:\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
             )
         return found
 
@@ -361,6 +391,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             without = f" The dataset will have no subset {' and no '.join(absent)}." if absent else ""
             warnings.warn(
                 f"{missing:,} of the {needed:,} images of config {self.builder_config.name!r} are not in"
-                f" {self._release.place}. Without them there are: {json.dumps(summary['counts'])}.{without}",
+                f" {self._release.place}. Without them there are: {json.dumps(summary['counts'])}.{without}"
+                f" {empty_classes(present, self.builder_config)}".rstrip(),
                 stacklevel=2,
             )

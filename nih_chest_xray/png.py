@@ -1,9 +1,9 @@
 """PNG: reads the release's files, every check sum and every length verified, and writes those of the dataset.
 
-Usual decoders and encoders take twice as long. Inflating is ISA-L's, deflating zlib-ng's. The rest of PNG's decoding,
-which is to undo each row's filter, is compiled by Numba, since the NIH's images use the two filters (Average and Paeth)
-that other decoders undo slowly for grey images. All leave Python's lock alone, so that as many images are in the works
-at a time as there are cores.
+Usual decoders and encoders take twice as long. Inflating and deflating are zlib-ng's: ISA-L inflates faster, but takes
+streams that zlib, and with it TensorFlow, refuses. The rest of PNG's decoding, which is to undo each row's filter, is
+compiled by Numba, since the NIH's images use the two filters (Average and Paeth) that other decoders undo slowly for
+grey images. All leave Python's lock alone, so that as many images are in the works at a time as there are cores.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ import functools
 import struct
 from collections.abc import Callable, Iterator
 
-import cv2
 import numpy as np
-from isal import isal_zlib
 from zlib_ng import zlib_ng
 
 SOURCE_SIZE = 1024
@@ -22,9 +20,14 @@ SOURCE_SIZE = 1024
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGBA = 0, 6
-_UP = 2  # The filter that subtracts the row above.
-_ESSENTIAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+_NONE, _SUB, _UP, _AVERAGE, _PAETH = range(5)
+"""Filters."""
 _CHANNELS = {_GREY: 1, _RGBA: 4}
+_DEFLATE, _WINDOW = 8, 32768
+"""Zlib's only method, and the bytes back to which it can refer (RFC 1950)."""
+_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+_REFUSED = {b"tRNS": "a transparent colour"} | dict.fromkeys((b"acTL", b"fcTL", b"fdAT"), "several frames")
+"""Chunks that change what is shown, or that one decoder obeys and the next does not."""
 
 
 class ImageError(ValueError):
@@ -37,33 +40,36 @@ def is_grey(content: bytes) -> bool:
     Raises:
       ImageError: The bytes do not begin as a PNG of the release does.
     """
-    return _colour_type(content) == _GREY
+    return _header(content, SOURCE_SIZE)[2] == 1
 
 
-def decode(content: bytes) -> np.ndarray:
-    """Decodes a PNG of the release.
+def decode(content: bytes, size: int | None = SOURCE_SIZE) -> np.ndarray:
+    """Decodes a PNG of the release, or one that was made of it.
+
+    It accepts nothing that TensorFlow refuses, nor bytes that belong to no pixel and no chunk.
 
     Args:
-      content: A PNG of 1024 x 1024 pixels, 8 bits, grey or RGBA, not interlaced, without transparent colours.
+      content: A PNG of 8 bits, grey or RGBA, not interlaced, not animated, without transparent colours.
+      size: Pixels a side that it has to have; None for any up to 1024.
 
     Returns:
-      (1024, 1024) or (1024, 1024, 4) uint8, the channels in the order red, green, blue, alpha.
+      (height, width) or (height, width, 4) uint8, the channels in the order red, green, blue, alpha.
 
     Raises:
       ImageError: The bytes are not such a PNG, or are cut or corrupt.
     """
-    colour_type = _colour_type(content)
-    rows = _inflate(content, SOURCE_SIZE * (1 + SOURCE_SIZE * _CHANNELS[colour_type]))
-    if colour_type == _RGBA:  # One image in 200: the decoder that everyone has will do, after the checks above.
-        pixels = cv2.imdecode(np.frombuffer(essential(content), np.uint8), cv2.IMREAD_UNCHANGED)
-        if pixels is None:
-            raise ImageError(_corrupt(content, "OpenCV cannot decode it"))
-        return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA)
-    pixels = np.empty((SOURCE_SIZE, SOURCE_SIZE), np.uint8)
-    bad = _compiled_unfilter()(np.frombuffer(rows, np.uint8), pixels)
-    if bad >= 0:
-        raise ImageError(_corrupt(content, f"row {bad} has a filter that PNG does not know"))
-    return pixels
+    height, width, channels = _header(content, size)
+    rows = np.frombuffer(_inflate(content, height * (1 + width * channels)), np.uint8).reshape(height, -1)
+    pixels = np.empty((channels, height, width), np.uint8)
+    for channel, filled in enumerate(pixels):
+        own = rows
+        if channels > 1:  # A filter leaves channels apart, so that each can be undone as if it were an image.
+            own = np.hstack([rows[:, :1], rows[:, 1 + channel :: channels]])
+            own.flags.writeable = False  # As `rows` is: the compiled code is for arrays of one type.
+        bad = _compiled_unfilter()(own.reshape(-1), filled)
+        if bad >= 0:
+            raise ImageError(_corrupt(content, f"row {bad} has a filter that PNG does not know"))
+    return pixels[0] if channels == 1 else np.moveaxis(pixels, 0, 2)
 
 
 def encode(pixels: np.ndarray) -> bytes:
@@ -95,54 +101,79 @@ def essential(content: bytes) -> bytes:
     Raises:
       ImageError: The PNG is cut, or a check sum is wrong.
     """
-    return SIGNATURE + b"".join(_chunk(kind, data) for kind, data in _chunks(content) if kind in _ESSENTIAL)
+    return SIGNATURE + b"".join(_chunk(kind, data) for kind, data in _chunks(content) if kind in _CRITICAL)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", isal_zlib.crc32(data, isal_zlib.crc32(kind)))
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib_ng.crc32(data, zlib_ng.crc32(kind)))
 
 
-def _colour_type(content: bytes) -> int:
-    """Reads the PNG's header (section 11.2.1 of the PNG specification) before any pixel is decoded."""
-    if content[:8] != SIGNATURE or content[12:16] != b"IHDR" or len(content) < 33:
+def _header(content: bytes, size: int | None) -> tuple[int, int, int]:
+    """Returns height, width and channels, as the header says (section 11.2.1), before any pixel is decoded."""
+    if content[:16] != SIGNATURE + b"\0\0\0\rIHDR" or len(content) < 33:
         raise ImageError(
             f"not a PNG: it has {len(content)} bytes and begins with {content[:16]!r}; get this image again"
         )
-    width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
-    depth, colour_type, interlace = content[24], content[25], content[28]
-    if (width, height) != (SOURCE_SIZE, SOURCE_SIZE):
+    width, height, depth, colour_type, *methods, interlace = struct.unpack(">IIBBBBB", content[16:29])
+    if size is not None and (width, height) != (size, size):
         raise ImageError(
-            f"the PNG has {width} x {height} pixels; expected the NIH's {SOURCE_SIZE} x {SOURCE_SIZE},"
-            " not a resized copy"
+            f"the PNG has {width} x {height} pixels; expected the NIH's {size} x {size}, not a resized copy"
         )
+    if not (0 < width <= SOURCE_SIZE and 0 < height <= SOURCE_SIZE):
+        raise ImageError(f"the PNG has {width} x {height} pixels; expected 1 to {SOURCE_SIZE} a side")
     if depth != 8 or colour_type not in _CHANNELS or interlace != 0:
         raise ImageError(
             f"the PNG has {depth} bits, colour type {colour_type} and interlace method {interlace}; expected 8 bits,"
             f" grey ({_GREY}) or RGBA ({_RGBA}), not interlaced"
         )
-    return colour_type
+    if methods != [0, 0]:
+        raise ImageError(_corrupt(content, f"compression and filter method are {methods}; PNG knows only [0, 0]"))
+    return height, width, _CHANNELS[colour_type]
 
 
 def _inflate(content: bytes, expected: int) -> bytes:
     """Returns the filtered rows, of which there are `expected` bytes; memory is bounded whatever the bytes claim."""
-    data = []
-    for kind, chunk in _chunks(content):
-        if kind == b"IDAT":
-            data.append(chunk)
-        if kind == b"tRNS":
-            raise ImageError("the PNG has a transparent colour; expected a grey radiograph")
-    inflater = isal_zlib.decompressobj()
+    data = _pixel_data(content)
+    method, window = (data[0] & 15, 256 << (data[0] >> 4)) if data else (_DEFLATE, _WINDOW)
+    # Whether a window that is smaller than the rows is enough depends on how a decoder goes about it.
+    if method != _DEFLATE or not min(expected, _WINDOW) <= window <= _WINDOW:
+        problem = f"zlib's method {method} and window {window}; expected {_DEFLATE} and {_WINDOW}"
+        raise ImageError(_corrupt(content, problem))
+    inflater = zlib_ng.decompressobj()
     try:
-        rows = inflater.decompress(b"".join(data), expected + 1)
-    except isal_zlib.error as error:
+        rows = inflater.decompress(data, expected + 1)
+    except zlib_ng.error as error:
         raise ImageError(_corrupt(content, error)) from error
     if len(rows) != expected or not inflater.eof:
         raise ImageError(_corrupt(content, f"{len(rows)} bytes of pixels; expected {expected}"))
+    if inflater.unused_data:
+        raise ImageError(_corrupt(content, f"{len(inflater.unused_data)} bytes behind the end of its pixels"))
     return rows
 
 
+def _pixel_data(content: bytes) -> bytes:
+    """Returns what is in the IDAT chunks, if the other chunks leave no doubt of what the PNG shows (section 5.6)."""
+    data: list[memoryview] = []
+    seen: list[bytes] = []  # Types, each run of the same type once.
+    for kind, chunk in _chunks(content):
+        if kind in _REFUSED:
+            raise ImageError(f"the PNG has {_REFUSED[kind]}; expected a grey radiograph")
+        if not kind.isalpha() or not kind[2:3].isupper():
+            raise ImageError(_corrupt(content, f"its chunk {kind!r} has a name that PNG does not allow"))
+        if kind[:1].isupper():  # Critical: who does not know it must not show the image.
+            if kind not in _CRITICAL:
+                raise ImageError(_corrupt(content, f"its chunk {kind!r} is critical and unknown"))
+            if kind in seen and not kind == seen[-1] == b"IDAT":
+                raise ImageError(_corrupt(content, f"its chunk {kind!r} comes again"))
+        if kind == b"IDAT":
+            data.append(chunk)
+        if not seen or kind != seen[-1]:
+            seen.append(kind)
+    return b"".join(data)
+
+
 def _chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Yields type and data of each chunk (section 5.3), its check sum compared."""
+    """Yields type and data of each chunk (section 5.3), its check sum compared, to the end of the bytes."""
     view = memoryview(content)
     start, kind = len(SIGNATURE), b""
     while kind != b"IEND":
@@ -150,10 +181,12 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:
         end = start + 12 + length
         if end > len(content):
             raise ImageError(_corrupt(content, "it ends within a chunk"))
-        if isal_zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+        if zlib_ng.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
             raise ImageError(_corrupt(content, f"the check sum of its chunk {kind!r} is wrong"))
         yield kind, view[start + 8 : end - 4]
         start = end
+    if length or start != len(content):
+        raise ImageError(_corrupt(content, f"{length + len(content) - start} bytes in or behind its end, IEND"))
 
 
 def _corrupt(content: bytes, problem: object) -> str:
@@ -173,45 +206,60 @@ def _compiled_unfilter() -> Callable[[np.ndarray, np.ndarray], int]:
 
 
 def _unfilter(rows: np.ndarray, pixels: np.ndarray) -> int:
-    """Undoes the filters of a grey image's rows (section 9.2), and returns the first row that has none of them, or -1.
+    """Undoes the filters of one channel's rows (section 9.2), and returns the first row that has none of them, or -1.
 
     Args:
       rows: (height * (1 + width)) uint8: for each row its filter, then its bytes.
       pixels: (height, width) uint8, which is filled.
     """
+
+    def predicted(kind: int, left: int, up: int, corner: int) -> int:
+        if kind == _AVERAGE:
+            return (left + up) >> 1
+        # Paeth's predictor is the one of left, up and corner that is nearest to left + up - corner: the smaller of left
+        # and up if corner is so large, the larger if it is so small, else corner.
+        low, high, doubled = min(left, up), max(left, up), 3 * corner - (left + up)
+        nearest = low if high <= doubled else corner
+        return high if doubled <= low else nearest
+
     height, width = pixels.shape
     above = np.zeros(width, np.uint8)
-    for y in range(height):
-        start = y * (width + 1)
-        filtered, row = rows[start + 1 : start + 1 + width], pixels[y]
-        kind = rows[start]
-        left = np.int32(0)
-        if kind == 0:
+    y = 0
+    while y < height:
+        start, end = y * (width + 1), (y + 1) * (width + 1)
+        kind, filtered, row = rows[start], rows[start + 1 : end], pixels[y]
+        left = corner = np.int32(0)
+        if kind == _NONE:
             row[:] = filtered
-        elif kind == 1:
+        elif kind == _SUB:
             for x in range(width):
                 left = (np.int32(filtered[x]) + left) & 255
                 row[x] = left
-        elif kind == 2:
+        elif kind == _UP:
             for x in range(width):
                 row[x] = filtered[x] + above[x]
-        elif kind == 3:
+        elif kind != _AVERAGE and kind != _PAETH:
+            return y
+        elif y + 1 < height and (rows[end] == _AVERAGE or rows[end] == _PAETH):
+            # Each pixel waits for the one left of it. Of two rows at a time the processor works on one while the other
+            # waits.
+            next_kind, next_filtered, next_row = rows[end], rows[end + 1 : end + 1 + width], pixels[y + 1]
+            next_left = np.int32(0)
             for x in range(width):
-                left = (np.int32(filtered[x]) + ((left + np.int32(above[x])) >> 1)) & 255
+                up, next_corner = np.int32(above[x]), left
+                left = (np.int32(filtered[x]) + predicted(kind, left, up, corner)) & 255
                 row[x] = left
-        elif kind == 4:
-            corner = np.int32(0)
+                next_left = (np.int32(next_filtered[x]) + predicted(next_kind, next_left, left, next_corner)) & 255
+                next_row[x] = next_left
+                corner = up
+            row = next_row
+            y += 1
+        else:
             for x in range(width):
-                # Paeth's predictor is the one of left, up and corner that is nearest to left + up - corner: the smaller
-                # of left and up if corner is so large, the larger if it is so small, else corner.
                 up = np.int32(above[x])
-                low, high, doubled = min(left, up), max(left, up), 3 * corner - (left + up)
-                nearest = low if high <= doubled else corner
-                nearest = high if doubled <= low else nearest
-                left = (np.int32(filtered[x]) + nearest) & 255
+                left = (np.int32(filtered[x]) + predicted(kind, left, up, corner)) & 255
                 row[x] = left
                 corner = up
-        else:
-            return y
         above = row
+        y += 1
     return -1

@@ -1,11 +1,11 @@
-"""Progress: one bar for a whole build, on a terminal, in a notebook and in a log file."""
+"""Progress: one bar for a whole build or download, on a terminal, in a notebook and in a log file."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tqdm
@@ -17,6 +17,9 @@ _MADE, _STORED = 0.9, 0.1
 _SECONDS_BETWEEN_LINES = 30
 _FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left{postfix}"
 _LINE = "{desc}: {percentage:3.0f} %, {elapsed} elapsed, {remaining} left{postfix}"
+_BYTES = "{n_fmt}B of {total_fmt}B, {rate_fmt}, {remaining} left"
+_BYTES_FORMAT = f"{{desc}}: {{percentage:3.0f}}%|{{bar}}| {_BYTES}"
+_BYTES_LINE = f"{{desc}}: {{percentage:3.0f}} %, {_BYTES}"
 
 
 class Progress:
@@ -48,7 +51,7 @@ def progress(name: str, total: int) -> Iterator[Progress]:
       name: Of what is built.
       total: Number of examples.
     """
-    with _tfds_bars_off() as shown, _bar(desc=name, total=total, disable=not shown) as bar:
+    with _tfds_bars_off() as shown, _bar(_FORMAT, _LINE, desc=name, total=total, disable=not shown) as bar:
         yield Progress(bar, total)
         bar.n = bar.total
 
@@ -76,12 +79,31 @@ def _tfds_bars_off() -> Iterator[bool]:
                 tqdm_utils.display_progress_bar(_shown_before)
 
 
-def _bar(**options: Any) -> Any:
+@contextlib.contextmanager
+def byte_progress(name: str, total: int, there: int) -> Iterator[Callable[[int], object]]:
+    """Shows how many bytes have come, of all files together, and how long the others will take.
+
+    Nothing is shown where the user has switched TFDS's bars off, or where nothing is to come.
+
+    Args:
+      name: Of what comes.
+      total: Bytes.
+      there: Bytes that came earlier.
+
+    Yields:
+      What to call with the number of bytes that came; less than zero for bytes that have to come again.
+    """
+    options = {"total": total, "initial": there, "unit": "B", "unit_scale": True}
+    with _bar(_BYTES_FORMAT, _BYTES_LINE, desc=name, disable=not (tqdm_utils._active and total), **options) as bar:
+        yield bar.update
+
+
+def _bar(drawn: str, line: str, **options: Any) -> Any:
     # smoothing=0: the time left follows from the mean speed so far, since examples are stored in bursts.
     if sys.stderr.isatty() or py_utils.is_notebook():
-        return tqdm.auto.tqdm(bar_format=_FORMAT, smoothing=0, dynamic_ncols=True, **options)
+        return tqdm.auto.tqdm(bar_format=drawn, smoothing=0, dynamic_ncols=True, **options)
     return tqdm.tqdm(
-        bar_format=_LINE, smoothing=0, file=_Lines(), mininterval=_SECONDS_BETWEEN_LINES, maxinterval=60, **options
+        bar_format=line, smoothing=0, file=_Lines(), mininterval=_SECONDS_BETWEEN_LINES, maxinterval=60, **options
     )
 
 

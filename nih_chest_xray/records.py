@@ -1,7 +1,10 @@
-"""Records: reads a built dataset's shards, in whatever format, record by record, and says what is wrong with each.
+"""Records: reads a built dataset's shards, in whatever formats, record by record, and says what is wrong with each.
 
 TFDS reads a dataset in order to train on it: it stops at the first broken record, without its place. Here each record
 is named as in TFDS's own ids (`tfds_id`): the shard's file name, and the record's number in it, from 0.
+
+A folder may hold the same examples in several formats (`tfds convert_format`). The first is the one in
+which dataset_info.json says that the dataset was built; the records of the others are compared with its records.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ import dataclasses
 import functools
 import hashlib
 import os
+import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import cv2
@@ -21,7 +25,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 from tqdm import tqdm
 
-from nih_chest_xray.files import require_plain_file
+from nih_chest_xray.files import MAX_SIZE, is_remote, require_plain_file
 from nih_chest_xray.image import ImageError, decode_stored
 from nih_chest_xray.labels import FINDINGS, label_string
 from nih_chest_xray.parallel import map_in_order, worker_count
@@ -30,6 +34,8 @@ _THUMBNAIL = 16
 """Pixels a side of what is kept of a JPEG."""
 _JPEG_TOLERANCE = 3
 """Grey levels by which the means of two JPEGs of the same image may differ."""
+_NAME = re.compile(r"nih_chest_xray-\w+\.(\w+)-\d{5}-of-\d{5}")
+"""Of a shard; the group is the format's suffix."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,16 +43,17 @@ class Records:
     """What was read of a dataset.
 
     Attributes:
-      table: A row for each record that could be parsed: `subset`, `record` (its name), each feature but the image as a
-        plain value (a class as its name, the label of several findings as the NIH's string), and `image_digest`, None
-        for an image that cannot be decoded.
-      problems: What is wrong with records, each beginning with the record's name.
-      lengths: Number of records in each shard that is there, by file name, as far as they could be found.
+      table: A row for each record of the first format that could be parsed: `subset`, `record` (its name), each feature
+        but the image as a plain value (a class as its name, the label of several findings as the NIH's string),
+        `image_digest`, None for an image that cannot be decoded, and `record_digest`, the SHA-256 of the record.
+      problems: What is wrong with the records of each format, the first before the others. Each text begins with the
+        name of a record, or with that of an image which the format lacks.
+      lengths: Number of records in each shard that exists, by format and file name, as far as they could be found.
     """
 
     table: pd.DataFrame
-    problems: tuple[str, ...]
-    lengths: Mapping[str, int]
+    problems: Mapping[str, tuple[str, ...]]
+    lengths: Mapping[str, Mapping[str, int]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -149,26 +156,41 @@ def _plain(feature: tfds.features.FeatureConnector, value: Any) -> Any:
 
 
 def read_records(info: tfds.core.DatasetInfo) -> Records:
-    """Reads every record of a dataset and decodes its image, in threads; a few are in memory at a time."""
+    """Reads every record of a dataset and decodes its image, in threads; a few are in memory at a time.
+
+    What is kept of a record of the first format are its fields and digests; of another format's, nothing.
+    """
     schema = Schema(info.features)
-    lengths: dict[str, int] = {}
-    problems, rows = [], []
+    first, *others = formats(info)
+    rows, problems, lengths = [], {first.value: []}, {first.value: {}}
+    for row, problem in _inspected(info, first, lengths[first.value], functools.partial(_inspect, schema)):
+        rows += [row] if row else []
+        problems[first.value] += [problem] if problem else []
+    names = [name for name in info.features if name != "image"]
+    columns = ["subset", "record", *names, "image_digest", "record_digest"]
+    table = pd.DataFrame([[row[name] for name in columns] for row in rows], columns=columns)
+    for other in others:
+        lengths[other.value] = {}
+        problems[other.value] = _compare(info, other, lengths[other.value], schema, rows)
+    return Records(table, {name: tuple(texts) for name, texts in problems.items()}, lengths)
+
+
+def _inspected(
+    info: tfds.core.DatasetInfo, file_format: tfds.core.FileFormat, lengths: dict[str, int], inspect: Callable[..., Any]
+) -> Iterator[Any]:
+    """Yields what a function says of each record of a format, and fills in the lengths of its shards."""
 
     def every_record() -> Iterator[tuple[str, str, bytes | str]]:
-        for subset, path in shards(info):
+        for subset, path in shards(info, file_format):
             if path.exists():
                 lengths[path.name] = 0
-                for number, record in enumerate(read_shard(path, info.file_format.value)):
+                for number, record in enumerate(read_shard(path, file_format.value)):
                     lengths[path.name] = number + 1
                     yield subset, f"{path.name}, record {number}", record
 
-    bar = tqdm(every_record(), "records", info.splits.total_num_examples, disable=None)  # None: on a terminal only.
-    for row, problem in map_in_order(lambda item: _inspect(schema, *item), bar, worker_count()):
-        rows += [row] if row else []
-        problems += [problem] if problem else []
-    columns = ["subset", "record", *(name for name in info.features if name != "image"), "image_digest"]
-    table = pd.DataFrame([[row[name] for name in columns] for row in rows], columns=columns)
-    return Records(table, tuple(problems), lengths)
+    total = info.splits.total_num_examples
+    bar = tqdm(every_record(), f"{file_format.value} records", total, disable=None)  # None: on a terminal only.
+    return map_in_order(lambda item: inspect(*item), bar, worker_count())
 
 
 def _inspect(schema: Schema, subset: str, name: str, record: bytes | str) -> tuple[dict[str, Any] | None, str | None]:
@@ -184,13 +206,85 @@ def _inspect(schema: Schema, subset: str, name: str, record: bytes | str) -> tup
         digest = digest_image(content, schema.image_format, schema.image_shape)
     except ImageError as error:
         problem = f"{name} ({fields['image_name']}): {error}"
-    return {"subset": subset, "record": name, "image_digest": digest} | fields, problem
+    digests = {"image_digest": digest, "record_digest": hashlib.sha256(record).digest()}
+    return {"subset": subset, "record": name} | digests | fields, problem
+
+
+def _compare(
+    info: tfds.core.DatasetInfo,
+    file_format: tfds.core.FileFormat,
+    lengths: dict[str, int],
+    schema: Schema,
+    rows: list[dict[str, Any]],
+) -> list[str]:
+    """Returns what is wrong with the records of another format: in themselves, and beside those of the first.
+
+    Args:
+      info: Of the dataset.
+      file_format: The other format.
+      lengths: Is filled in, see `Records`.
+      schema: Of the features.
+      rows: Of the records of the first format.
+    """
+    # A record with the bytes of one that was parsed and decoded whole needs neither again.
+    sound = {(row["subset"], row["record_digest"]): row for row in rows if row["image_digest"]}
+    by_name = {row["image_name"]: row for row in rows}
+
+    def inspect(subset: str, name: str, record: bytes | str) -> tuple[str, dict[str, Any] | None, str | None]:
+        if isinstance(record, bytes) and (row := sound.get((subset, hashlib.sha256(record).digest()))):
+            return name, row, None
+        return name, *_inspect(schema, subset, name, record)
+
+    problems, seen = [], {}
+    for name, row, problem in _inspected(info, file_format, lengths, inspect):
+        problems += [problem] if problem else []
+        if row is None:
+            continue
+        image_name = row["image_name"]
+        other = by_name.get(image_name)
+        if image_name in seen:
+            problems.append(f"{name} ({image_name}): is in {seen[image_name]} already")
+        elif other is None:
+            problems.append(f"{name} ({image_name}): is in no sound {info.file_format.value} record")
+        else:
+            problems += [f"{name} ({image_name}): {text}" for text in _differences(row, other)]
+        seen.setdefault(image_name, name)
+    problems += [
+        f"{image_name}: is in {row['record']}, but in no sound {file_format.value} record"
+        for image_name, row in by_name.items()
+        if image_name not in seen
+    ]
+    return problems
+
+
+def _differences(row: dict[str, Any], first: dict[str, Any]) -> Iterator[str]:
+    """Yields in what a record differs from the first format's record of the same image."""
+    for field in sorted(row.keys() - {"record", "record_digest", "image_digest"}):
+        if row[field] != first[field]:
+            yield f"{field} is {row[field]!r}; in {first['record']} {first[field]!r}"
+    digests = row["image_digest"], first["image_digest"]
+    if all(digests) and digests[0] != digests[1]:
+        yield f"its image is not that of {first['record']}"
+
+
+def formats(info: tfds.core.DatasetInfo) -> list[tfds.core.FileFormat]:
+    """Returns the formats of a dataset's shards: the first, then those that dataset_info.json names or a shard has.
+
+    `tfds convert_format` does not always name what it has added, so that the grammar of the shards' names decides.
+    """
+    held = {match[1] for path in epath.Path(info.data_dir).iterdir() if (match := _NAME.fullmatch(path.name))}
+    others = [
+        other
+        for other in tfds.core.FileFormat
+        if other != info.file_format and (other in info.alternative_file_formats or other.file_suffix in held)
+    ]
+    return [info.file_format, *others]
 
 
 def shards(
     info: tfds.core.DatasetInfo, file_format: tfds.core.FileFormat | None = None
 ) -> list[tuple[str, epath.Path]]:
-    """Returns the subset and path of each shard that dataset_info.json names, in its own format or another."""
+    """Returns the subset and path of each shard that dataset_info.json tells of, in its own format or another."""
     suffix = (file_format or info.file_format).file_suffix
     templates = {name: split.filename_template.replace(filetype_suffix=suffix) for name, split in info.splits.items()}
     return [
@@ -227,6 +321,9 @@ def _read_tfrecord(path: epath.Path) -> Iterator[bytes | str]:
     """TensorFlow reads and compares checksums, up to the first broken record; the rest of a shard is read here."""
     import tensorflow as tf  # Not at the top: importing the package is to take no seconds.
 
+    if claims_too_much(path):
+        yield from _read_frames(path, 0)
+        return
     offset = 0
     try:
         for record in tf.data.TFRecordDataset(os.fspath(path)).as_numpy_iterator():
@@ -244,8 +341,26 @@ _HEADER, _CHECKSUM = 12, 4
 _CUT = "the shard ends in the midst of it"
 
 
+def claims_too_much(path: epath.Path) -> bool:
+    """Returns whether a record of a TFRecord file says, with a checksum that matches, that it is far too long.
+
+    TensorFlow sets so much memory aside as a length says, and ends the whole process where there is not as much. A
+    shard on a server is not looked at: too many reads.
+    """
+    if is_remote(path):
+        return False
+    with path.open("rb") as file:
+        while len(header := file.read(_HEADER)) == _HEADER and _masked_crc32c(header[:8]) == header[8:]:
+            size = struct.unpack("<Q", header[:8])[0] + _CHECKSUM
+            if size > MAX_SIZE:
+                return True
+            file.seek(size, os.SEEK_CUR)
+    return False
+
+
 def _read_frames(path: epath.Path, offset: int) -> Iterator[bytes | str]:
     """Reads a TFRecord file from a record on, past broken ones: slowly, since Python computes the checksums."""
+    left = path.stat().length - offset
     with path.open("rb") as file:
         file.seek(offset)
         while header := file.read(_HEADER):
@@ -256,10 +371,11 @@ def _read_frames(path: epath.Path, offset: int) -> Iterator[bytes | str]:
                 yield "its length does not match its checksum (CRC32C), so that nothing after it can be found"
                 return
             size = struct.unpack("<Q", header[:8])[0] + _CHECKSUM
-            record = file.read(size)
-            if len(record) < size:
+            left -= _HEADER + size
+            if left < 0:
                 yield _CUT
                 return
+            record = file.read(size)
             intact = _masked_crc32c(record[:-_CHECKSUM]) == record[-_CHECKSUM:]
             yield record[:-_CHECKSUM] if intact else "its bytes do not match their checksum (CRC32C)"
 

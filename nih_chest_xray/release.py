@@ -1,20 +1,17 @@
-"""Release: finds the NIH's files in the layouts that people have, verifies them and reads them.
-
-Nothing has to be renamed or extracted: `find_release` walks a folder and takes what it knows by name. Tables are known
-by their file names, images by theirs (`00000013_005.png`), archives by the NIH's two ways of naming them.
-"""
+"""Release: the files of the NIH's release that were found, and where each official one comes from."""
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import functools
-import re
 from collections.abc import Callable, Iterator, Mapping, Set
 
 from etils import epath
 
-from nih_chest_xray.files import ReleaseError, read_file
-from nih_chest_xray.sources import IMAGE_NAME, REPACKED_ADVICE, Folder, Source, StoredImage, TarGz, Zip
+from nih_chest_xray.files import read_file
+from nih_chest_xray.sources import Source, StoredImage, TarGz
+from nih_chest_xray.tables import table_bytes
 
 LABEL_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
 """Names of the label file, the best first."""
@@ -22,6 +19,8 @@ BOX_FILE = "BBox_List_2017.csv"
 OFFICIAL_LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 EXPERT_FILES = {"validation": "validation_labels.csv", "test": "test_labels.csv"}
 """The radiologists' files, by the subset that each becomes. They come in a folder `four_findings_expert_labels`."""
+BOTH_EXPERT_FILES = "google2019_nih-chest-xray-labels.csv"
+"""The two in one, as torchxrayvision packs them (it adds `.gz`). Where the two are missing, this is read."""
 ARCHIVES = tuple(f"images_{number:03d}.tar.gz" for number in range(1, 13))
 """The NIH's archives as its site names them; its download script drops one zero (`images_01.tar.gz`)."""
 _FIRST_IMAGES = (
@@ -31,10 +30,14 @@ _FIRST_IMAGES = (
 )
 """The first image of each archive: they hold all images in the order of names, the first 4,999, the others 10,000."""
 
-_ARCHIVE = re.compile(r"images_([0-9]{2,3})\.tar\.gz")
-_TABLES = (*LABEL_FILES, BOX_FILE, *OFFICIAL_LISTS.values(), *EXPERT_FILES.values())
-_DEPTH = 3
-"""Folders below the one that is given, such as `images_001/images` or `nih/images_001/images`."""
+
+def archive_of(image_name: str) -> int:
+    """Returns the number of the NIH's archive, from 1 to 12, that an image is in.
+
+    >>> archive_of("00001335_006.png"), archive_of("00001336_000.png"), archive_of("00030805_000.png")
+    (1, 2, 12)
+    """
+    return bisect.bisect_right(_FIRST_IMAGES, image_name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +84,17 @@ class Release:
       tables: The tables, by file name.
       sources: Where images are. An image that several have is read from the first of them.
       archives: Official names of the archives that are there.
+      refused: Why an archive with an official name was not taken, by that name. It matters if it would hold an image
+        that is nowhere else.
+      aside: What looks like a file of the release but was not taken, and why, a sentence or two each.
     """
 
     place: str
     tables: Mapping[str, Table] = dataclasses.field(default_factory=dict)
     sources: tuple[Source, ...] = ()
     archives: frozenset[str] = frozenset()
+    refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    aside: tuple[str, ...] = ()
 
     @property
     def label_file(self) -> str | None:
@@ -126,6 +134,13 @@ class Release:
             if source.certain:
                 left -= here
 
+    def not_taken(self) -> str:
+        """Returns a sentence for an error that misses something: what was found, and why it was not taken."""
+        if not self.aside:
+            return ""
+        more = f" (and {len(self.aside) - 5} more)" if len(self.aside) > 5 else ""
+        return f" Found, but not taken: {' '.join(self.aside[:5])}{more}"
+
     def repacked(self, digests: Mapping[str, str]) -> dict[str, str]:
         """Returns which archives are not the NIH's, byte for byte.
 
@@ -143,124 +158,27 @@ class Release:
         }
 
 
-def find_release(folder: epath.Path, known: Mapping[str, KnownFile], allow_repacked: bool) -> Release:
-    """Finds tables, images and archives in a folder and below it; tables also in the folder above.
-
-    Args:
-      folder: Where to look. Any layout, also several mixed.
-      known: The official files by name, to verify archives with.
-      allow_repacked: Whether an archive that bears an official name, but not its size or digest, is taken.
-
-    Returns:
-      What is there. Archives have not been read: whether they have the official digest shows when they are.
-
-    Raises:
-      ReleaseError: A zip is cut, an archive has not the official size, or the folder is no folder.
-    """
-    if not folder.is_dir():
-        raise ReleaseError(f"{folder} is not a folder. Give the folder in which the NIH's files are.")
-    tables: dict[str, Table] = {}
-    images: list[Folder] = []
-    zips: list[Zip] = []
-    archives: list[epath.Path] = []
-    for directory, names in _walk(folder):
-        for name in _TABLES:
-            if name in names:
-                tables.setdefault(name, file_table(directory / name))
-        if found := [name for name in names if IMAGE_NAME.fullmatch(name)]:
-            images.append(Folder(directory, found))
-        zips += [Zip(directory / name) for name in sorted(names) if name.endswith(".zip")]
-        archives += [directory / name for name in sorted(names) if _ARCHIVE.fullmatch(name)]
-    for archive in zips:
-        for name in archive.files.intersection(_TABLES):
-            tables.setdefault(name, Table(f"{archive.place}/{name}", functools.partial(archive.read_file, name)))
-    for name in _TABLES:
-        if name not in tables and (folder.parent / name).exists():
-            tables[name] = file_table(folder.parent / name)
-    return Release(
-        place=str(folder),
-        tables=tables,
-        sources=(
-            *images,
-            *(archive for archive in zips if any(map(IMAGE_NAME.fullmatch, archive.files))),
-            *(_archive(path, known, allow_repacked) for path in archives),
-        ),
-        archives=frozenset(_official_name(path.name) for path in archives),
-    )
-
-
 def file_table(path: epath.Path) -> Table:
-    """Returns a table that is a file of its own."""
-    return Table(str(path), functools.partial(read_file, path))
+    """Returns a table that is a file of its own, plain or gzipped."""
+    return Table(str(path), functools.partial(_read_table, path))
 
 
-def _walk(folder: epath.Path) -> Iterator[tuple[epath.Path, Set[str]]]:
-    """Yields each folder with the names of the files in it, the nearest folders first, in the order of names."""
-    level = [folder]
-    for _ in range(_DEPTH + 1):
-        below = []
-        for directory in level:
-            # Hidden are trash, caches, and what a Mac writes beside each file on a foreign disk.
-            paths = [path for path in sorted(directory.iterdir()) if not path.name.startswith(".")]
-            # Whether it is a folder is not asked of 112,120 images: on a remote file system that takes minutes.
-            folders = [path for path in paths if not IMAGE_NAME.fullmatch(path.name) and path.is_dir()]
-            yield directory, {path.name for path in paths} - {path.name for path in folders}
-            below += folders
-        level = below
-
-
-def _official_name(name: str) -> str:
-    return f"images_{int(_ARCHIVE.fullmatch(name)[1]):03d}.tar.gz"
+def _read_table(path: epath.Path) -> bytes:
+    return table_bytes(read_file(path), str(path))
 
 
 def official_archive(path: epath.Path, name: str, known: Mapping[str, KnownFile], refuse_others: bool) -> TarGz:
     """Returns a file that is taken for the NIH's archive of this name until its digest shows otherwise."""
-    number = ARCHIVES.index(name)
-    end = _FIRST_IMAGES[number + 1] if number + 1 < len(ARCHIVES) else "99999999_999.png"
-    return TarGz(path, known[name].sha256, (_FIRST_IMAGES[number], end), refuse_others)
+    return TarGz(path, known[name].sha256, _contents(name), refuse_others)
 
 
-def _archive(path: epath.Path, known: Mapping[str, KnownFile], allow_repacked: bool) -> TarGz:
-    name = _official_name(path.name)
-    official = known.get(name)
-    try:
-        size = path.stat().length if official else 0
-    except OSError as error:  # A link to nothing.
-        raise ReleaseError(f"{path} cannot be read ({error.strerror or error}). Delete it and get it again.") from error
-    if official and size == official.size:
-        return official_archive(path, name, known, refuse_others=not allow_repacked)
-    if allow_repacked:
-        return TarGz(path, official.sha256 if official else None)
-    if official:
-        raise ReleaseError(
-            f"{path} has {size:,} bytes; the NIH's {name} has {official.size:,}. It is cut, damaged or repacked."
-            f" {REPACKED_ADVICE}"
-        )
-    raise ReleaseError(f"{path} is none of the NIH's twelve archives. {REPACKED_ADVICE}")
+def held_by(archive: str, names: Set[str]) -> Set[str]:
+    """Returns those of the image names that are in the NIH's archive of this name."""
+    first, end = _contents(archive)
+    return {name for name in names if first <= name < end}
 
 
-def read_official_lists(contents: Mapping[str, tuple[bytes, str]]) -> dict[str, frozenset[str]]:
-    """Reads the NIH's lists of image names.
-
-    Args:
-      contents: The bytes of each list and its place, for messages.
-
-    Returns:
-      The names, under the same keys.
-
-    Raises:
-      ReleaseError: A list holds something else than image names, a line each.
-    """
-    lists = {}
-    for subset, (content, place) in contents.items():
-        lines = content.decode("utf-8-sig", errors="replace").split()
-        if not lines:
-            raise ReleaseError(f"{place} is empty. Download the list again.")
-        for number, line in enumerate(lines, start=1):
-            if not IMAGE_NAME.fullmatch(line):
-                raise ReleaseError(
-                    f"{place}, entry {number}: {line[:80]!r}; expected an image name such as 00000013_005.png."
-                    " Download the list again."
-                )
-        lists[subset] = frozenset(lines)
-    return lists
+def _contents(archive: str) -> tuple[str, str]:
+    """Returns the name of the first image in one of the NIH's archives, and one behind that of the last."""
+    number = ARCHIVES.index(archive)
+    return _FIRST_IMAGES[number], _FIRST_IMAGES[number + 1] if number + 1 < len(ARCHIVES) else "99999999_999.png"

@@ -49,6 +49,15 @@ UNFINISHED = Kind(
     "an unfinished build", re.compile(rf"incomplete\.[A-Z0-9]{{6}}_{_VERSION}"), re.compile(rf"{_DATASET}|{_WORK}")
 )
 REPLACED = Kind("a replaced dataset", re.compile(rf"replaced\.[A-Z0-9]{{6}}_{_VERSION}"), re.compile(_DATASET))
+UNFINISHED_DOWNLOAD = Kind("the part of a file that came", re.compile(r"[\w.-]+\.part"), None)
+_PAGE = r"(index\.html|croissant\.json|SHA256SUMS|manifest\.tsv|metadata\.csv|images/\d{8}_\d{3}(_aug\d+)?\.(jpg|webp))"
+_SITE = rf"(([A-Za-z0-9][A-Za-z0-9_.-]*/)?{_PAGE}|nih_chest_xray\.md|catalog\.json)"
+SITE_WORK = "nih-chest-xray-catalog"
+"""Is part of the name of the folder in which a site is written, `.<site>.nih-chest-xray-catalog.<eight characters>`."""
+UNFINISHED_SITE = Kind(
+    "an unfinished site", re.compile(rf"\..+\.{SITE_WORK}\.[a-z0-9_]{{8}}"), re.compile(rf"((new|old)/)?{_SITE}")
+)
+REPLACED_SITE = Kind("a replaced site", re.compile("old"), re.compile(_SITE))
 BEAM_TASKS = Kind("the tasks of a Beam build", re.compile("beam"), re.compile(r"(source|rows)-\d{5}\.pickle|\w+\.json"))
 
 
@@ -78,7 +87,7 @@ def remove(path: epath.Path, kind: Kind, within: epath.Path) -> None:
     if path.parent != within or not kind.name.fullmatch(path.name) or _is_link(path):
         raise RemovalRefusedError(f"{path} is not {kind.noun}; it is left as it is.")
     if kind.contents is None:
-        if not _is_plain(path):
+        if path.exists() and not _is_plain(path):
             raise RemovalRefusedError(f"{path} is not a file; it is left as it is.")
         path.unlink(missing_ok=True)
         return

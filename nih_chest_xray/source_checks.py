@@ -13,13 +13,13 @@ import pandas as pd
 from etils import epath
 from tqdm import tqdm
 
-from nih_chest_xray import release
+from nih_chest_xray import find, release
 from nih_chest_xray.checks import SKIPPED, Check, Dataset, conclude
 from nih_chest_xray.examples import BrokenImage, Made, fields, try_examples
 from nih_chest_xray.files import ReleaseError
-from nih_chest_xray.manifest import RowsOfSource, make_manifest, source_of
+from nih_chest_xray.manifest import RowsOfSource, cut_subsets, make_manifest, source_of
 from nih_chest_xray.parallel import map_in_order, worker_count
-from nih_chest_xray.plan import make_plan
+from nih_chest_xray.plan import make_plan, needed_tables, with_split_lists
 from nih_chest_xray.records import Records, Schema, digest_image
 from nih_chest_xray.sources import StoredImage
 
@@ -30,11 +30,11 @@ class Planned:
 
     Attributes:
       manifest: The rows of the source images that the records have, by `image_name`.
-      absent: Names of the cohort's images that no record has.
+      absent: The cohort's images that no record has, with `image_name` and `subset`.
     """
 
     manifest: pd.DataFrame
-    absent: tuple[str, ...]
+    absent: pd.DataFrame
 
 
 def open_release(dataset: Dataset, folder: epath.Path | None) -> release.Release | None:
@@ -51,7 +51,10 @@ def open_release(dataset: Dataset, folder: epath.Path | None) -> release.Release
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # That an archive is repacked: what is in it is compared.
-        found = release.find_release(folder, release.known_files(), allow_repacked=True)
+        tables, resized_to = find.TABLES, None
+        if config := dataset.config:
+            tables, resized_to = needed_tables(config), config.image_size if config.allow_resized_images else None
+        found = find.find_release(folder, release.known_files(), True, tables, resized_to)
     if not found.tables and not found.sources:
         raise ReleaseError(f"Nothing of the NIH's release is in {folder} or the folders in it.")
     return found
@@ -59,7 +62,7 @@ def open_release(dataset: Dataset, folder: epath.Path | None) -> release.Release
 
 def check_tables(dataset: Dataset, found: release.Release) -> Check:
     """The release's tables are, byte for byte, those that the dataset was built from; the label file by any name."""
-    built_from = dataset.metadata["tables"]
+    built_from, found = dataset.metadata["tables"], with_split_lists(found, dataset.config)
     problems = []
     for built_name, table in built_from.items():
         name = (found.label_file or built_name) if built_name == dataset.metadata["label_file"] else built_name
@@ -86,7 +89,7 @@ def plan_again(dataset: Dataset, records: Records, found: release.Release) -> Pl
         plan = make_plan(found, dataset.config, release.known_files())
     present = plan.cohort["image_name"].isin(set(records.table["image_name"].map(source_of)))
     manifest = make_manifest(plan.cohort[present], dataset.config, plan.boxes)
-    return Planned(manifest.set_index("image_name", drop=False), tuple(plan.cohort.loc[~present, "image_name"]))
+    return Planned(manifest.set_index("image_name", drop=False), plan.cohort.loc[~present, ["image_name", "subset"]])
 
 
 def check_labels(dataset: Dataset, records: Records, planned: Planned) -> Check:
@@ -94,17 +97,24 @@ def check_labels(dataset: Dataset, records: Records, planned: Planned) -> Check:
     schema, problems = Schema(dataset.info.features), []
     rows = {row.image_name: row for row in planned.manifest.itertuples(index=False)}
     missing = dataset.metadata["missing_images"]
-    if len(planned.absent) != missing:
+    cut = cut_subsets(dataset.metadata)
+    # What a cap has left out is in the subsets that it has cut.
+    absent = planned.absent[~planned.absent["subset"].isin(cut)]
+    if len(absent) > missing or len(planned.absent) < missing:
         # Which of them were missing at the build is written nowhere.
-        some = f", such as {planned.absent[0]}" if planned.absent and not missing else ""
+        some = f", such as {absent['image_name'].iloc[0]}" if len(absent) and not missing else ""
         problems.append(
-            f"{len(planned.absent):,} images of the config's cohort are in no sound record{some}; {missing:,} were"
+            f"{len(absent):,} images of the config's cohort are in no sound record{some}; {missing:,} were"
             " missing at the build"
         )
     present = set(records.table["image_name"])
     broken = set(dataset.metadata.get("broken_images", ()))
     problems += [f"{name}: is stored, but was broken at the build" for name in sorted(broken - set(planned.absent))]
-    problems += [f"{name}: is planned, but in no sound record" for name in rows if name not in present]
+    problems += [
+        f"{name}: is planned, but in no sound record"
+        for name, row in rows.items()
+        if name not in present and row.subset not in cut
+    ]
     for stored in records.table.itertuples(index=False):
         row = rows.get(stored.image_name)
         if row is None:

@@ -5,11 +5,11 @@ A folder and a zip give any image at any time. A tar.gz can only be read from it
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import hashlib
 import io
-import pathlib
 import re
 import stat
 import tarfile
@@ -34,6 +34,9 @@ from nih_chest_xray.files import (
 )
 
 IMAGE_NAME = re.compile(r"[0-9]{8}_[0-9]{3}\.png")
+_FILE_NAME = re.compile(r"([0-9]{8}_[0-9]{3})\.(png|jpg|jpeg)")
+_HEAD = 4096
+"""Bytes of an image in which its size is looked for."""
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Others are unpacked by Python in one go, however large what comes out is."""
 _ENCRYPTED = 1
@@ -41,6 +44,7 @@ _ENCRYPTED = 1
 _TAR_EXTENSIONS = b"LKxgX"
 """Types of a tar's headers that hold a long name or fields of the member behind them; they are read whole."""
 _MAX_EXTENSION = 1 << 20
+_SPARSE = "a sparse member in it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +62,18 @@ class StoredImage:
     read: Callable[[], bytes]
 
 
+def image_name(file_name: str) -> str | None:
+    """Returns the NIH's name of the image that a file holds, by the file's name; None for any other file.
+
+    Resized copies are often JPEG files, and some systems write `.PNG`.
+
+    >>> image_name("00000013_005.PNG"), image_name("00000013_005.jpeg"), image_name("mask.png")
+    ('00000013_005.png', '00000013_005.png', None)
+    """
+    match = _FILE_NAME.fullmatch(file_name.lower())
+    return f"{match[1]}.png" if match else None
+
+
 class Source(Protocol):
     """A place that holds images.
 
@@ -65,11 +81,13 @@ class Source(Protocol):
       place: For messages.
       one_pass: Whether it has to be read from its beginning, so that it is read but once.
       certain: Whether what it holds is known before it is read.
+      names: The images that it holds, where that is known name by name.
     """
 
     place: str
     one_pass: bool
     certain: bool
+    names: Set[str]
 
     def held(self, names: Set[str]) -> Set[str]:
         """Returns those of the names that are here, as far as can be known without reading the source."""
@@ -77,6 +95,10 @@ class Source(Protocol):
 
     def images(self, wanted: Set[str]) -> Iterator[StoredImage]:
         """Yields each wanted image that is here, in the order in which the source gives them fastest."""
+        ...
+
+    def head(self, name: str) -> bytes:
+        """Returns the first bytes of an image, of a source that is not read in one pass."""
         ...
 
     def part(self, names: Collection[str]) -> Source:
@@ -90,24 +112,40 @@ class Folder:
     one_pass = False
     certain = True
 
-    def __init__(self, path: epath.Path, names: Iterable[str]) -> None:
-        """Takes the names of images that are known to lie in `path`."""
+    def __init__(self, path: epath.Path, file_names: Iterable[str]) -> None:
+        """Takes the names of files in `path`, of which those of images count; a PNG before a JPEG of the same image."""
         self.place = str(path)
         self._path = path
-        self._names = frozenset(names)
+        self._files = _by_image(sorted(file_names, reverse=True))
+        self.names = frozenset(self._files)
 
     def held(self, names: Set[str]) -> Set[str]:
         """Returns those of the names that are here."""
-        return self._names & names
+        return self.names & names
 
     def images(self, wanted: Set[str]) -> Iterator[StoredImage]:
         """Yields each wanted image, in the order of names."""
         for name in sorted(self.held(wanted)):
-            yield StoredImage(name, self.place, functools.partial(read_file, self._path / name))
+            yield StoredImage(name, self.place, functools.partial(read_file, self._path / self._files[name]))
+
+    def head(self, name: str) -> bytes:
+        """Returns the first bytes of an image."""
+        with open_file(self._path / self._files[name]) as file:
+            return file.read(_HEAD)
 
     def part(self, names: Collection[str]) -> Folder:
         """Returns the same folder, with these images alone."""
-        return Folder(self._path, names)
+        return Folder(self._path, [self._files[name] for name in names])
+
+
+def _by_image(file_names: Iterable[str]) -> dict[str, str]:
+    """Returns the files that hold images, by the image's name; of several for one image the last."""
+    return {image: name for name in file_names if (image := image_name(_base(name))) is not None}
+
+
+def _base(name: str) -> str:
+    """Returns the last part of a member's name; some programs write Windows' separator into a zip."""
+    return name.replace("\\", "/").rpartition("/")[2]
 
 
 class Zip:
@@ -116,19 +154,24 @@ class Zip:
     one_pass = False
     certain = True
 
-    def __init__(self, path: epath.Path, files: Collection[str] | None = None) -> None:
-        """Reads the zip's directory, unless it is said which of its files count.
+    def __init__(self, path: epath.Path, names: Collection[str] | None = None) -> None:
+        """Reads the zip's directory.
+
+        Args:
+          path: Of the file.
+          names: The images that count, if not all do.
 
         Raises:
           ReleaseError: The file is cut, or no zip.
         """
         self.place = str(path)
         self._path = path
-        self.files = frozenset(self._open()[1] if files is None else files)
+        self.files = frozenset(self._open()[1])
+        self.names = frozenset(_by_image(self.files) if names is None else names)
 
     def held(self, names: Set[str]) -> Set[str]:
         """Returns those of the names that are here."""
-        return self.files & names
+        return self.names & names
 
     def images(self, wanted: Set[str]) -> Iterator[StoredImage]:
         """Yields each wanted image, in the order in which they lie in the zip."""
@@ -136,8 +179,14 @@ class Zip:
         if not here:
             return
         archive, members = self._open()
-        for name in sorted(here, key=lambda name: members[name].header_offset):
-            yield StoredImage(name, self.place, functools.partial(self._read, archive, members[name]))
+        files = _by_image(sorted(members, reverse=True))
+        for name in sorted(here, key=lambda name: members[files[name]].header_offset):
+            yield StoredImage(name, self.place, functools.partial(self._read, archive, members[files[name]]))
+
+    def head(self, name: str) -> bytes:
+        """Returns the first bytes of an image."""
+        archive, members = self._open()
+        return self._read(archive, members[_by_image(sorted(members, reverse=True))[name]], _HEAD)
 
     def part(self, names: Collection[str]) -> Zip:
         """Returns the same zip, with these images alone."""
@@ -155,11 +204,14 @@ class Zip:
             archive = zipfile.ZipFile(file)
         except READERS_ERRORS as error:
             raise no_archive(self._path, error) from error
+        # Zipfile cuts a name at its first NUL: it would be another one than other programs see, or none.
+        if any(not member.filename or "\0" in member.orig_filename for member in archive.infolist()):
+            raise no_archive(self._path, zipfile.BadZipFile("a member's name in it is empty or holds NUL"))
         # Where a name is there twice, the first member in the file counts.
         members = sorted(archive.infolist(), key=lambda member: member.header_offset, reverse=True)
-        return archive, {pathlib.PurePosixPath(member.filename).name: member for member in members if _is_file(member)}
+        return archive, {_base(member.filename): member for member in members if _is_file(member)}
 
-    def _read(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    def _read(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int = MAX_SIZE + 1) -> bytes:
         place = f"{self._path}, member {printable(member.filename)}"
         require_small(place, member.file_size)
         if member.flag_bits & _ENCRYPTED:
@@ -172,10 +224,77 @@ class Zip:
         try:
             with archive.open(member) as file:
                 # What a member claims to have need not be what is in it.
-                content = file.read(MAX_SIZE + 1)
+                content = file.read(most)
         except READERS_ERRORS as error:
             raise unreadable(place, error) from error
         require_small(place, len(content))
+        return content
+
+
+class Tar:
+    """Images in a tar file: one of the NIH's archives that somebody has unzipped."""
+
+    one_pass = False
+    certain = True
+
+    def __init__(self, path: epath.Path) -> None:
+        """Reads the headers of all members, and skips what is between them.
+
+        Raises:
+          ReleaseError: The file is cut, or no tar.
+        """
+        self.place = str(path)
+        self._path = path
+        self._members: dict[str, tuple[int, int]] = {}
+        try:
+            with (
+                open_file(path) as file,
+                tarfile.open(fileobj=file, mode="r:", tarinfo=_Header) as archive,
+            ):
+                for member in archive:
+                    name = image_name(_base(member.name))
+                    if member.isfile() and name is not None:
+                        self._members.setdefault(name, (member.offset_data, member.size))
+                end = file.seek(0, io.SEEK_END)
+        except ReleaseError:
+            raise
+        except READERS_ERRORS as error:
+            raise no_archive(path, error) from error
+        if any(start + size > end for start, size in self._members.values()):
+            raise no_archive(path, tarfile.ReadError("the file ends within a member"))
+        self.names = frozenset(self._members)
+
+    def held(self, names: Set[str]) -> Set[str]:
+        """Returns those of the names that are here."""
+        return self.names & names
+
+    def images(self, wanted: Set[str]) -> Iterator[StoredImage]:
+        """Yields each wanted image, in the order in which they lie in the file."""
+        for name in sorted(self.held(wanted), key=self._members.__getitem__):
+            yield StoredImage(name, self.place, functools.partial(self._read, name))
+
+    def head(self, name: str) -> bytes:
+        """Returns the first bytes of an image."""
+        return self._read(name)[:_HEAD]
+
+    def part(self, names: Collection[str]) -> Tar:
+        """Returns the same tar, with these images alone."""
+        part = copy.copy(self)
+        part.names = frozenset(names)
+        return part
+
+    def _read(self, name: str) -> bytes:
+        start, size = self._members[name]
+        place = f"{self._path}, member {name}"
+        require_small(place, size)
+        with open_file(self._path) as file:
+            try:
+                file.seek(start)
+                content = file.read(size)
+            except OSError as error:
+                raise unreadable(place, error) from error
+        if len(content) < size:
+            raise unreadable(place, EOFError("the file ends within it"))
         return content
 
 
@@ -226,11 +345,11 @@ class TarGz:
             with (
                 open_file(self._path) as file,
                 igzip.open(_Hashing(file, digest)) as unzipped,
-                tarfile.open(fileobj=_Endless(unzipped), mode="r|", tarinfo=_Header) as archive,
+                tarfile.open(fileobj=_Endless(unzipped), mode="r|", tarinfo=_Header, pax_headers=_Fields()) as archive,
             ):
                 for member in archive:
                     # Only a name's last part counts, and nothing is written: '..' or '/etc' in it do no harm.
-                    name = pathlib.PurePosixPath(member.name).name
+                    name = image_name(_base(member.name))
                     if member.isfile() and name in left:
                         require_small(f"{self._path}, member {printable(member.name)}", member.size)
                         content = archive.extractfile(member).read()
@@ -274,12 +393,25 @@ class _Header(tarfile.TarInfo):
         if header.type in _TAR_EXTENSIONS and header.size > _MAX_EXTENSION:
             raise tarfile.ReadError(f"a member's header in it claims {header.size:,} bytes")
         if header.type == tarfile.GNUTYPE_SPARSE:
-            raise tarfile.ReadError("a sparse member in it")
+            raise tarfile.ReadError(_SPARSE)
         return header
 
-    def _proc_gnusparse_10(self, *_args: Any) -> None:
-        """Refuses a list of holes that stands in the member itself: tarfile takes one of any length into memory."""
-        raise tarfile.ReadError("a sparse member in it")
+
+class _Fields(dict[str, str]):
+    """Fields of a PAX header, of which those of a sparse member are refused.
+
+    The member's content then is not what stands in the archive; and a list of holes that stands before it tarfile takes
+    into memory, however long it is, once these fields were read.
+    """
+
+    def __setitem__(self, field: str, value: str) -> None:
+        if field.startswith("GNU.sparse."):
+            raise tarfile.ReadError(_SPARSE)
+        super().__setitem__(field, value)
+
+    def copy(self) -> _Fields:
+        """Returns what tarfile fills with the fields of one member."""
+        return _Fields(self)
 
 
 class _Endless:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +16,9 @@ from etils import epath
 
 from nih_chest_xray import checks, source_checks
 from nih_chest_xray.checks import FAILED, OK, SKIPPED, Check
+from nih_chest_xray.dataset_folder import DatasetError, read_dataset_info
 from nih_chest_xray.files import ReleaseError
+from nih_chest_xray.metadata_schema import DATASET, line, shown
 from nih_chest_xray.records import Records, one_line, read_records
 from nih_chest_xray.release import Release
 
@@ -48,15 +49,12 @@ def verify(folder: epath.PathLike, manual_dir: epath.PathLike | None = None, ima
     folder = epath.Path(folder).expanduser()
     _require_dataset(folder)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = checks.open_dataset(folder)
-    except Exception as error:  # What a damaged dataset_info.json or features.json sets off in TFDS.
-        problems = tuple(checks.unreadable(folder)) or (f"{folder}: {one_line(error)}",)
-        first = Check("files", FAILED, "TFDS cannot open the dataset", problems)
+        if (name := read_dataset_info(folder).get("name")) != DATASET:
+            raise UsageError(f"{folder} holds the dataset {shown(name)}, which is not of this package.")
+        dataset = checks.open_dataset(folder)
+    except DatasetError as error:
+        first = Check("files", FAILED, "the dataset cannot be opened", error.problems)
         return [first, *(Check(name, SKIPPED, "the dataset cannot be opened, see files") for name in _NAMES[1:])]
-    if dataset.info.name != "nih_chest_xray":
-        raise UsageError(f"{folder} holds the dataset {dataset.info.name!r}, which is not of this package.")
     try:
         found = source_checks.open_release(dataset, epath.Path(manual_dir).expanduser() if manual_dir else None)
     except ReleaseError as error:
@@ -65,14 +63,14 @@ def verify(folder: epath.PathLike, manual_dir: epath.PathLike | None = None, ima
     try:
         records = read_records(dataset.info)
     except Exception as error:  # A broken record is no error: this is a features.json that fits no dataset of ours.
-        broken = Check("records", FAILED, "records cannot be read", (one_line(error),))
+        broken = Check("records", FAILED, "records cannot be read", (line(one_line(error)),))
         return [files, broken, *(Check(name, SKIPPED, "records cannot be read") for name in _NAMES[2:])]
     done = [
         files,
         _guarded("records", checks.check_records, records),
         _guarded("counts", checks.check_counts, dataset, records),
         _guarded("names", checks.check_names, dataset, records),
-        _guarded("patients", checks.check_patients, records),
+        _guarded("patients", checks.check_patients, dataset, records),
         _guarded("augmentation", checks.check_augmentation, dataset, records),
         _guarded("splits", checks.check_splits, dataset, records),
     ]
@@ -93,7 +91,7 @@ def _check_source(dataset: checks.Dataset, records: Records, found: Release | No
     try:
         planned = source_checks.plan_again(dataset, records, found)
     except Exception as error:  # Of a table that cannot be read; or records so wrong that no plan can be made of them.
-        failed = Check("labels", FAILED, "the build cannot be planned again", (one_line(error),))
+        failed = Check("labels", FAILED, "the build cannot be planned again", (line(one_line(error)),))
         return [tables, failed, *skip(_NAMES[9:], "the build cannot be planned again, see labels")]
     return [
         tables,
@@ -107,7 +105,7 @@ def _guarded(name: str, check: Callable[..., Check], *arguments: Any) -> Check:
     try:
         return check(*arguments)
     except Exception as error:
-        return Check(name, FAILED, "the check could not be finished", (one_line(error),))
+        return Check(name, FAILED, "the check could not be finished", (line(one_line(error)),))
 
 
 def _require_dataset(folder: epath.Path) -> None:
@@ -119,7 +117,8 @@ def _require_dataset(folder: epath.Path) -> None:
         )
     depths = ("*", "*/*", "*/*/*")
     below = sorted(path.parent for depth in depths for path in folder.glob(f"{depth}/dataset_info.json"))
-    advice = f" Below it are {', '.join(map(str, below))}." if below else ""
+    more = ", …" if len(below) > _SHOWN else ""
+    advice = f" Below it are {', '.join(map(str, below[:_SHOWN]))}{more}." if below else ""
     raise UsageError(
         f"{folder} is no dataset: it has no dataset_info.json. Give the folder of a version, such as"
         f" nih_chest_xray/nodule/1.0.0.{advice}"
@@ -130,7 +129,7 @@ def report(done: list[Check]) -> str:
     """Returns the outcomes as text: a line a check, and below a failed one the first of its offenders."""
     lines = []
     for check in done:
-        lines.append(f"{check.status:<8} {check.name:<13} {check.seen}")
+        lines.append(f"{check.status:<8} {check.name:<13} {line(check.seen)}")
         lines += [f"{'':<9}{offender}" for offender in check.offenders[:_SHOWN]]
         if len(check.offenders) > _SHOWN:
             lines.append(f"{'':<9}… {len(check.offenders):,} in all")

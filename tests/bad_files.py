@@ -23,8 +23,9 @@ from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.downloads import complete_images, complete_tables
 from nih_chest_xray.examples import make_examples
 from nih_chest_xray.files import ReleaseError
+from nih_chest_xray.find import find_release
 from nih_chest_xray.manifest import RowsOfSource, make_manifest
-from nih_chest_xray.plan import make_plan
+from nih_chest_xray.plan import make_plan, needed_tables
 from nih_chest_xray.png import ImageError
 from nih_chest_xray.release import (
     BOX_FILE,
@@ -32,10 +33,10 @@ from nih_chest_xray.release import (
     LABEL_FILES,
     OFFICIAL_LISTS,
     KnownFile,
-    find_release,
     known_files,
 )
 from nih_chest_xray.tables import TableError
+from nih_chest_xray.transfer import TransferError
 
 LABELS = LABEL_FILES[0]
 NAMES = tuple(f"{patient:08d}_000.png" for patient in range(1, 31))
@@ -69,8 +70,8 @@ TABLES = {
 }
 
 
-def no_network(urls):
-    raise ConnectionError("no network")
+def no_network(files):
+    raise TransferError("no network")
 
 
 def config_of(split: str, own: bool) -> NihChestXrayConfig:
@@ -98,11 +99,13 @@ def read_release(folder: Path, split: str = "stratified", own: bool = True) -> d
       The examples' images.
     """
     config, known, wanted = config_of(split, own), known_files(), frozenset({NAME})
-    found = find_release(epath.Path(folder), known, own)
+    found = find_release(epath.Path(folder), known, own, needed_tables(config))
     plan = make_plan(complete_tables(found, config, known, no_network), config, known)
     if not own:
         found = complete_images(found, wanted, known, no_network)
     rows = RowsOfSource(make_manifest(plan.cohort, config, plan.boxes))
+    if not found.held(wanted):
+        raise ReleaseError(found.not_taken())  # As the builder's error says.
     return {
         name: example["image"]
         for image in found.images(wanted)
@@ -170,12 +173,45 @@ def rows_of(colour: int = GREY, size: int = 1024, depth: int = 8) -> bytes:
     return np.pad(samples.reshape(size, -1), ((0, 0), (1, 0))).tobytes()
 
 
-def png(colour=GREY, size=1024, depth=8, interlace=0, rows=None, idat=None, extra=b"") -> bytes:
-    """Returns a PNG, without fault unless told otherwise."""
-    header = struct.pack(">IIBBBBB", size, size, depth, colour, 0, 0, interlace)
+def png(
+    colour=GREY, size=1024, depth=8, interlace=0, rows=None, idat=None, extra=b"", methods=(0, 0), between=b""
+) -> bytes:
+    """Returns a PNG, without fault unless told otherwise.
+
+    Args:
+      colour: Its colour type.
+      size: Pixels a side.
+      depth: Bits a sample.
+      interlace: Its interlace method.
+      rows: What is deflated.
+      idat: What is deflated already; in several chunks if it is several.
+      extra: Chunks between the header and the pixels.
+      methods: Of compression and of filters.
+      between: Chunks between those of `idat`.
+    """
+    header = struct.pack(">IIBBBBB", size, size, depth, colour, *methods, interlace)
     if idat is None:
         idat = zlib.compress(rows_of(colour, min(size, 1024), depth) if rows is None else rows, 1)
-    return b"".join([b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), extra, chunk(b"IDAT", idat), chunk(b"IEND", b"")])
+    pixels = between.join(chunk(b"IDAT", data) for data in ((idat,) if isinstance(idat, bytes) else idat))
+    return b"".join([b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), extra, pixels, chunk(b"IEND", b"")])
+
+
+def empty_blocks(distance: int) -> bytes:
+    """Returns two deflated blocks without content (section 3.2.3 of RFC 1951), the second of which ends with a byte.
+
+    Args:
+      distance: The bits of the only code of distances in the first. With 1 bit zlib takes the block; with 2 bits three
+        codes stand for nothing, which zlib refuses and other inflaters take.
+    """
+    # The lengths of codes are packed themselves: here 1 and 2 bits are one length, and 8 and 9 the others.
+    codes = {8: "0", distance: "10", 9: "11"}
+    packed = {8: "100", distance: "010", 9: "010"}  # 1, 2 and 2 bits, each number in 3 bits, the lowest first.
+    order = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1)
+    lengths = "".join(packed.get(length, "000") for length in order)
+    # 255 bytes have codes of 8 bits, the last byte and the end of the block have 9.
+    own = "001" + "00000" + "00000" + "0111" + lengths + 255 * codes[8] + 2 * codes[9] + codes[distance] + "1" * 9
+    bits = own + "000"
+    return int(bits[::-1], 2).to_bytes(-(-len(bits) // 8), "little") + b"\0\0\xff\xff"
 
 
 def flip(content: bytes, place: int) -> bytes:
@@ -205,11 +241,20 @@ def member(name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE, size:
     return info.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
-def sparse() -> bytes:
-    """Returns a member whose content begins with a list of holes of any length, as GNU tar writes it (version 1.0)."""
-    info = tarfile.TarInfo("images/a")
-    info.size, info.pax_headers = 512, {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "a"}
-    return info.tobuf(tarfile.PAX_FORMAT) + b"1\n0\n512\n".ljust(512, b"\0")
+SPARSE = {
+    "0.0": {"size": "512", "numblocks": "1", "offset": "0", "numbytes": "512"},
+    "0.1": {"size": "512", "numblocks": "1", "map": "0,512"},
+    "1.0": {"major": "1", "minor": "0", "realsize": "512"},
+}
+"""Fields of a PAX header, by the versions in which GNU tar wrote members with holes."""
+
+
+def sparse(version: str, content: bytes) -> bytes:
+    """Returns a member as GNU tar writes it; in version 1.0 its content begins with a list of holes."""
+    info = tarfile.TarInfo(f"images/GNUSparseFile.1/{NAME}")
+    fields = SPARSE[version] | {"name": f"images/{NAME}"}
+    info.size, info.pax_headers = len(content), {f"GNU.sparse.{field}": value for field, value in fields.items()}
+    return info.tobuf(tarfile.PAX_FORMAT) + content
 
 
 LINKS = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
@@ -239,8 +284,15 @@ def zipped(members: dict[str, bytes] | None = None, method: int = zipfile.ZIP_ST
     return buffer.getvalue()
 
 
+def zipped_as(name: bytes) -> bytes:
+    """Returns a zip of one image under a name of as many bytes as its own, which zipfile would not write."""
+    own = f"images/{NAME}".encode()
+    assert len(name) == len(own)
+    return zipped().replace(own, name)
+
+
 # Fields of a member's entry in a zip's directory: where they begin in it, and how they are packed.
-FLAGS, METHOD = (8, "<H"), (10, "<H")
+FLAGS, METHOD, NAME_LENGTH, COMMENT_LENGTH = ((place, "<H") for place in (8, 10, 28, 32))
 SUM, PACKED, SIZE, MODE, OFFSET = ((place, "<I") for place in (16, 20, 24, 38, 42))
 
 
@@ -303,19 +355,25 @@ def in_zip(make: Callable[[], bytes], problem: str = ".+", place: str = rf"archi
     return Case(ReleaseError, message, lambda: {"archive.zip": make()})
 
 
-def table(content: bytes, message: str, file: str = LABELS, split: str = "stratified", error=TableError) -> Case:
+def table(content: bytes, message: str, file: str = LABELS, split: str = "stratified") -> Case:
     message = rf"^\S*{re.escape(file)}{message}"
     if ", row" in message and "download" not in message.lower():
         message += ".*Correct that, or download the file again"
-    return Case(error, message, lambda: {file: content}, functools.partial(read_release, split=split))
+    return Case(TableError, message, lambda: {file: content}, functools.partial(read_release, split=split))
 
 
 def box(row: str, message: str) -> Case:
     return table(lines(boxes.OFFICIAL_HEADER, f"{NAME},Nodule,1,1,5,5,,,", row), f", row 3: {message}", BOX_FILE)
 
 
-def official(content: bytes, message: str, error: type[Exception] = ReleaseError) -> Case:
-    return table(content, message, OFFICIAL_LISTS["test"], "official", error)
+def not_taken(content: bytes, message: str, file: str, split: str) -> Case:
+    """A file whose name may be anybody's: it is left aside, and the error about what is missing says why."""
+    message = rf"not found in .*Found, but not taken: \S*{re.escape(file)}{message}"
+    return Case(ReleaseError, message, lambda: {file: content}, functools.partial(read_release, split=split))
+
+
+def official(content: bytes, message: str) -> Case:
+    return not_taken(content, message, OFFICIAL_LISTS["test"], "official")
 
 
 def expert(old: str, new: str, message: str) -> Case:

@@ -22,6 +22,7 @@ import cv2
 from bad_files import (
     BOMB,
     COLUMNS,
+    COMMENT_LENGTH,
     END,
     FLAGS,
     FORMULA,
@@ -30,6 +31,7 @@ from bad_files import (
     METHOD,
     MODE,
     NAME,
+    NAME_LENGTH,
     NAMES,
     OFFSET,
     PACKED,
@@ -39,6 +41,7 @@ from bad_files import (
     ROWS,
     SHADES,
     SIZE,
+    SPARSE,
     SUM,
     TABLES,
     Case,
@@ -47,12 +50,14 @@ from bad_files import (
     build_from_official_archive,
     bz2_of_zeros,
     chunk,
+    empty_blocks,
     expert,
     flip,
     image,
     in_zip,
     lines,
     member,
+    not_taken,
     official,
     png,
     read_release,
@@ -69,6 +74,7 @@ from bad_files import (
     zeros,
     zip_bomb,
     zipped,
+    zipped_as,
 )
 
 from nih_chest_xray.cohort import CohortError
@@ -77,13 +83,18 @@ from nih_chest_xray.labels import OFFICIAL_HEADER
 from nih_chest_xray.release import BOX_FILE, EXPERT_FILES, OFFICIAL_LISTS
 from nih_chest_xray.tables import TableError
 
+_IDAT = zlib.compress(rows_of(), 1)
 _CUT = r"the PNG of [0-9]+ bytes is cut or corrupt \({}\); get this image again"
 _WEB_PAGE = "is a web page, not an archive. The site refused the download; open its page in a browser"
 _NOT_PLAIN = "is a folder, a pipe or a device. Expected a plain file: move it away and get the file again"
 
 IMAGES = {
     "60,000 x 60,000": image(lambda: png(size=60_000), "the PNG has 60000 x 60000 pixels; expected the NIH's 1024"),
-    "512 x 512": image(lambda: png(size=512), "the PNG has 512 x 512 pixels; expected .*, not a resized copy"),
+    "512 x 512": Case(
+        ReleaseError,
+        'images has 1 images with 512 pixels a side; the NIH\'s have 1024.*"allow_resized_images": true',
+        lambda: {f"images/{NAME}": png(size=512)},
+    ),
     "16 bits": image(lambda: png(depth=16), ".* 16 bits, .*; expected 8 bits"),
     "palette": image(
         lambda: png(PALETTE, extra=chunk(b"PLTE", bytes(range(256)) * 3)), ".* colour type 3 .*; expected .* grey"
@@ -96,6 +107,62 @@ IMAGES = {
     "check sum of IHDR": image(lambda: flip(png(), 29), _CUT.format(".*check sum of its chunk b'IHDR' is wrong")),
     "check sum of IDAT": image(lambda: flip(png(), -14), _CUT.format(".*check sum of its chunk b'IDAT' is wrong")),
     "check sum of IEND": image(lambda: flip(png(), -1), _CUT.format(".*check sum of its chunk b'IEND' is wrong")),
+    "critical chunk that PNG does not know": image(
+        lambda: png(extra=chunk(b"ABCD", b"")), _CUT.format("its chunk b'ABCD' is critical and unknown")
+    ),
+    "two headers": image(lambda: png(extra=png()[8:33]), _CUT.format("its chunk b'IHDR' comes again")),
+    "header of 14 bytes": image(
+        lambda: png()[:8] + chunk(b"IHDR", png()[16:29] + b"\0") + png()[33:],
+        r"not a PNG: .* and begins with b'\\x89PNG",
+    ),
+    "two palettes": image(
+        lambda: png(extra=2 * chunk(b"PLTE", bytes(3))), _CUT.format("its chunk b'PLTE' comes again")
+    ),
+    "compression method": image(
+        lambda: png(methods=(1, 0)), _CUT.format(r"compression and filter method are \[1, 0\]; PNG knows only \[0, 0\]")
+    ),
+    "filter method": image(
+        lambda: png(methods=(0, 64)), _CUT.format(r"compression and filter method are \[0, 64\];.*")
+    ),
+    "chunk named with a digit": image(
+        lambda: png(extra=chunk(b"te1t", b"")), _CUT.format("its chunk b'te1t' has a name that PNG does not allow")
+    ),
+    "chunk named with the reserved bit": image(
+        lambda: png(extra=chunk(b"text", b"")), _CUT.format("its chunk b'text' has a name that PNG does not allow")
+    ),
+    "check sum of a chunk that could be left out": image(
+        lambda: png(extra=flip(chunk(b"tIME", bytes(7)), 9)), _CUT.format("the check sum of its chunk b'tIME' is wrong")
+    ),
+    "a chunk among its pixels": image(
+        lambda: png(idat=(_IDAT[:99], _IDAT[99:]), between=chunk(b"tIME", bytes(7))),
+        _CUT.format("its chunk b'IDAT' comes again"),
+    ),
+    "several frames": image(
+        lambda: png(extra=chunk(b"acTL", b"\0\0\0\2\0\0\0\0")), "the PNG has several frames; expected a grey radiograph"
+    ),
+    "several frames in RGBA": image(
+        lambda: png(RGBA, extra=chunk(b"acTL", b"\0\0\0\2\0\0\0\0")), "the PNG has several frames; expected a grey"
+    ),
+    "bytes in its end": image(
+        lambda: png()[:-12] + chunk(b"IEND", b"ab"), _CUT.format("2 bytes in or behind its end, IEND")
+    ),
+    "bytes behind its end": image(lambda: png() + b"abc", _CUT.format("3 bytes in or behind its end, IEND")),
+    "bytes behind its pixels": image(
+        lambda: png(idat=_IDAT + b"abc"), _CUT.format("3 bytes behind the end of its pixels")
+    ),
+    "an IDAT behind its pixels": image(
+        lambda: png(idat=(_IDAT, b"abc")), _CUT.format("3 bytes behind the end of its pixels")
+    ),
+    "zlib window of 64 KB": image(
+        lambda: png(idat=b"\x88\x1c" + _IDAT[2:]), _CUT.format("zlib's method 8 and window 65536; .*")
+    ),
+    "zlib window smaller than it needs": image(
+        lambda: png(idat=b"\x08\x1d" + _IDAT[2:]), _CUT.format("zlib's method 8 and window 256; expected 8 and 32768")
+    ),
+    "zlib dictionary": image(lambda: png(idat=b"\x78\x20" + _IDAT[2:]), _CUT.format("Error 2 .*")),
+    "codes that zlib does not take": image(
+        lambda: png(idat=_IDAT[:2] + empty_blocks(2) + _IDAT[2:]), _CUT.format("Error .* set")
+    ),
     "a row too many": image(lambda: png(rows=rows_of() + bytes(1025)), _CUT.format(".* bytes of pixels; expected .*")),
     "a row too few": image(lambda: png(rows=rows_of()[1025:]), _CUT.format("1048575 bytes of pixels; expected .*")),
     "a bomb in IDAT": image(lambda: png(idat=zeros(15)), _CUT.format("1049601 bytes of pixels; expected 1049600")),
@@ -107,7 +174,7 @@ IMAGES = {
     "a chunk of 4 GB": image(lambda: png(extra=b"\xff\xff\xff\xfftEXt"), _CUT.format("it ends within a chunk")),
     "unknown filter": image(lambda: png(rows=with_filter(rows_of(), 5)), _CUT.format("row 0 has a filter that .*")),
     "unknown filter in RGBA": image(
-        lambda: png(RGBA, rows=with_filter(rows_of(RGBA), 9)), _CUT.format("OpenCV cannot decode it")
+        lambda: png(RGBA, rows=with_filter(rows_of(RGBA), 9)), _CUT.format("row 0 has a filter that .*")
     ),
     "RGBA, damaged": image(lambda: flip(png(RGBA), 3000), _CUT.format(".*check sum of its chunk b'IDAT' is wrong")),
     "JPEG": image(lambda: cv2.imencode(".jpg", SHADES)[1].tobytes(), r"not a PNG: .* begins with b'\\xff\\xd8"),
@@ -155,7 +222,14 @@ ARCHIVES = {
         lambda: tar_gz(member("a", b"b\0", tarfile.GNUTYPE_LONGNAME) * 3000 + tar()), "maximum recursion depth .*"
     ),
     "sparse member": archive(lambda: tar_gz(member("a", kind=tarfile.GNUTYPE_SPARSE) + tar()), "a sparse member in it"),
-    "sparse member with its holes listed in itself": archive(lambda: tar_gz(sparse() + tar()), "a sparse member in it"),
+    **{
+        f"sparse member of version {version}": archive(
+            lambda version=version: tar_gz(sparse(version, b"1\n0\n512\n".ljust(512, b"\0")) + tar()),
+            "a sparse member in it",
+        )
+        for version in SPARSE
+    },
+    "sparse member with 160 MB of holes": archive(lambda: zeros(31, sparse("1.0", b"1\n")), "a sparse member in it"),
     "claims a terabyte": Case(
         ReleaseError,
         rf"images_01.tar.gz, member images/{NAME} has 1,099,511,627,776 {_LARGE}",
@@ -183,7 +257,7 @@ ARCHIVES = {
     ),
     "link to nothing": Case(
         ReleaseError,
-        r"images_01.tar.gz cannot be read \(No such file.*\)\. Delete it and get it again",
+        r"images_01.tar.gz cannot be read \(No such file.*\)\. Expected a file that is there",
         lambda: {"images_01.tar.gz": lambda path: path.symlink_to("nowhere")},
     ),
     "folder among its images, and no more": archive(lambda: tar_gz(member(NAME, kind=tarfile.DIRTYPE)), ".*too early"),
@@ -203,6 +277,20 @@ ZIPS = {
     "web page": Case(ReleaseError, f"archive.zip {_WEB_PAGE}", lambda: {"archive.zip": b"<html>Sign in"}),
     "empty": in_zip(lambda: b"", place=_ZIP),
     "of a version from the future": in_zip(lambda: with_entry(zipped(), ((6, "<H"), 99)), "zip file version 9.9", _ZIP),
+    **{
+        f"a name that {what}": in_zip(
+            lambda name=name: zipped_as(name), "a member's name in it is empty or holds NUL", _ZIP
+        )
+        for what, name in {
+            "begins with NUL": b"\0mages/" + NAME.encode(),
+            "is an image's before a NUL": NAME.encode() + b"\0a.html",
+        }.items()
+    },
+    "no name": in_zip(
+        lambda: with_entry(zipped(), (NAME_LENGTH, 0), (COMMENT_LENGTH, len(f"images/{NAME}"))),
+        "a member's name in it is empty or holds NUL",
+        _ZIP,
+    ),
     "encrypted": Case(
         ReleaseError,
         rf"archive.zip, member images/{NAME} is encrypted; expected .* Unpack it into a folder",
@@ -254,6 +342,7 @@ ZIPS = {
 # Tables.
 
 _AGAIN = r"Download it again"
+_GET_AGAIN = "[Dd]elete it and get it again"
 LABEL_FILES = {
     "a pipe": Case(ReleaseError, f"{LABELS} {_NOT_PLAIN}", lambda: {LABELS: os.mkfifo}),
     "web page": table(
@@ -308,6 +397,19 @@ LABEL_FILES = {
         ", row 3: 10 cells; expected 11, as in the header",
     ),
     "cell too many": table(with_row(ROWS[1] + ",x"), ", row 3: 12 cells; expected 11, as in the header"),
+    "one-hot columns only": table(
+        TABLES[LABELS].replace(b"Finding Labels", b"Nodule"), " has 0 columns for findings; .*official"
+    ),
+    "findings joined by a comma": table(
+        with_cell(1, '"Nodule,Mass"'), ", row 3: findings is 'Nodule,Mass' .*joined by"
+    ),
+    "images of another data set": table(
+        TABLES[LABELS].replace(b"_000.png", b"_000.dcm"), ", row 2: image_name is .* 29 more such rows"
+    ),
+    "gzip, cut": table(gzip.compress(TABLES[LABELS])[:-3], rf" is cut or corrupt \(.*\)\. .*{_GET_AGAIN}"),
+    "gzip, damaged": table(flip(gzip.compress(TABLES[LABELS]), 300), rf" is cut or corrupt \(.*\)\. .*{_GET_AGAIN}"),
+    "gzip, a bomb": table(zeros(31), f" unpacks to more than 33,554,432 bytes.*{_GET_AGAIN}"),
+    "gzip of a web page": table(gzip.compress(b"<html>"), " is a web page, not a table.*open its page in a browser"),
     "row cut": table(TABLES[LABELS][:-30], ", row 31: [0-9]+ cells; expected 11, as in the header"),
 }
 
@@ -319,16 +421,24 @@ BOX_LISTS = {
     "infinite": box(f"{NAME},Mass,1,1,5,inf,,,", "height is 'inf' .*expected pixels above 0"),
     "formula": box(f"{NAME},Mass,1,{FORMULA},5,5,,,", 'y is "=cmd.*expected pixels from 0'),
     "unknown finding": box(f"{NAME},Tumour,1,1,5,5,,,", "finding is 'Tumour' .*expected one of Atelectasis"),
+    "corners, not a size": table(
+        lines("Image Index,Finding Label,xmin,ymin,xmax,ymax", f"{NAME},Mass,1,1,5,5"),
+        " has 0 columns for x;",
+        BOX_FILE,
+    ),
     "empty box": box(f"{NAME},Mass,1,1,0,5,,,", "width is '0' .*expected pixels above 0"),
 }
 
-_IN_LIST = "expected an image name such as 00000013_005.png. Download the list again"
+_IN_LIST = "expected one image name such as 00000013_005.png, .*download the list again"
 LISTS = {
-    "formula": official(lines(*NAMES[:8], FORMULA), f', entry 9: "=cmd.*; {_IN_LIST}'),
-    "path": official(lines(f"images/{NAME}"), f", entry 1: 'images/{NAME}'; {_IN_LIST}"),
-    "bytes": official(bytes(range(128, 256)), f", entry 1: .*; {_IN_LIST}"),
-    "empty": official(b"\n", f" is empty. {_AGAIN}", TableError),
-    "web page": official(b"<html>", " is a web page.*open its page", TableError),
+    "formula": official(lines(*NAMES[:8], FORMULA), f', line 9: "=cmd.*; {_IN_LIST}'),
+    "path": official(lines(f"images/{NAME}"), f", line 1: 'images/{NAME}'; {_IN_LIST}"),
+    "two names on a line": official(lines(NAME, f"{NAMES[1]},{NAMES[2]}"), f", line 2: '{NAMES[1]}.*; {_IN_LIST}"),
+    "bytes": official(bytes(range(128, 256)), f", line 1: .*; {_IN_LIST}"),
+    "comments alone": official(b"# none yet", " holds no image name, .*Download the list again"),
+    "empty": official(b"\n", f" is empty. {_AGAIN}"),
+    "web page": official(b"<html>", " is a web page.*open its page"),
+    "gzip, a bomb": official(zeros(31), f" unpacks to more than .*{_GET_AGAIN}"),
     "image in both": Case(
         CohortError,
         rf"1 images, such as {NAMES[9]}, stand in both of train_val_list.txt and test_list.txt; .*Download the two",
@@ -340,12 +450,25 @@ LISTS = {
 EXPERTS = {
     "neither YES nor NO": expert("NO,YES", "NO,MAYBE", ", row 2: nodule_or_mass is 'MAYBE' .*expected YES or NO"),
     "formula": expert("NO,YES", f"NO,{FORMULA}", ', row 2: nodule_or_mass is "=cmd.*expected YES or NO'),
-    "column missing": expert("Nodule or mass", "Mass", " has 0 columns for nodule_or_mass; expected one. The official"),
-    "image in both files": expert(NAMES[6], NAME, f", row 2: image_name is '{NAME}' .*not in the validation file too"),
+    "column missing": not_taken(
+        TABLES[EXPERT_FILES["test"]].replace(b"Nodule or mass", b"Mass"),
+        " is not a file of four_findings_expert_labels, by its header",
+        EXPERT_FILES["test"],
+        "expert",
+    ),
+    "image in both files": expert(
+        NAMES[6], NAME, f", row 2: image_name is '{NAME}' .*not in .*validation_labels.csv too"
+    ),
     "patient in both files": expert(
         NAMES[6], NAME.replace("_000", "_001"), ", row 2: .*expected an image of a patient"
     ),
     "image twice": expert(NAMES[7], NAMES[6], ", row 3: image_name is .*expected each image once"),
+    "file of all findings": not_taken(
+        lines("Image ID,Patient ID,Abnormal,Mass,Nodule,Other", f"{NAME},1,NO,NO,NO,NO"),
+        " is not a file of four_findings_expert_labels, by its header",
+        EXPERT_FILES["test"],
+        "expert",
+    ),
     "unknown image": Case(
         TableError,
         "1 images of the radiologists' files, such as 00000099_000.png, are not in the label file. Use the NIH's whole",

@@ -313,6 +313,11 @@ def take_permission(builder: Builder) -> None:
     Path(builder.data_path).chmod(0o500)
 
 
+def believe_in_room() -> None:
+    """Spares a build the look at the disk before it begins: others may fill the disk later."""
+    sys.modules[Builder.__module__].require_room = lambda _needs: None
+
+
 def limit(kind: int, value: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(kind, (value, value))
 
@@ -362,7 +367,7 @@ def fill_disks(stage: Stage, disks: int, expected: dict[str, str]) -> None:
             if not mounted:
                 tell("the disk is full", "not tried: no file system could be mounted")
                 return
-            _, status = os.waitpid(stage.start(stage.build), 0)
+            _, status = os.waitpid(stage.start(stage.build, believe_in_room), 0)
             if os.waitstatus_to_exitcode(status) == 0:
                 assert stage.take_away() == expected, f"half a dataset is on a disk of {kilobytes} kB"
                 outcomes.append("built")

@@ -1,16 +1,17 @@
-"""Prints checksums/splits.tsv: what seed 0 gives for each named config on the NIH's official tables.
+"""Prints splits.tsv: what seed 0 gives for each named config on the NIH's official tables.
 
-    python tests/pin_splits.py DIR > checksums/splits.tsv
+    python tests/pin_splits.py DIR | tee checksums/splits.tsv > nih_chest_xray/splits.tsv
 
-DIR holds the NIH's tables. A split that changes is a new version of the dataset: pinned lines are only ever added. The
-config nodule_expert is printed where DIR holds the radiologists' files too; they are not part of the NIH's release.
+It goes into both folders: the package reads its own copy, `checksums` is for people. DIR holds the NIH's tables. A
+split that changes is a new version of the dataset: pinned lines are only ever added. The config nodule_expert is
+printed where DIR holds the radiologists' files too; they are not part of the NIH's release.
 """
 
 import sys
 
 from etils import epath
 
-from nih_chest_xray import release
+from nih_chest_xray import find, release
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
 from nih_chest_xray.manifest import make_manifest, split_digests
 from nih_chest_xray.phantom import Phantom
@@ -24,7 +25,7 @@ def pinned_lines(config: NihChestXrayConfig, folder: epath.PathLike | None) -> l
     if config.phantom_patients:
         found = Phantom(config.phantom_patients).as_release()
     else:
-        found = release.find_release(epath.Path(folder), release.known_files(), allow_repacked=True)
+        found = find.find_release(epath.Path(folder), release.known_files(), allow_repacked=True)
     if config.split == "expert" and not {*release.EXPERT_FILES.values()} <= {*found.tables}:
         return []
     plan = make_plan(found, config, release.known_files())

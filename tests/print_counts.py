@@ -7,7 +7,7 @@ import sys
 
 from etils import epath
 
-from nih_chest_xray import labels, release
+from nih_chest_xray import find, labels, release
 from nih_chest_xray.boxes import read_boxes
 from nih_chest_xray.cohort import SUBSETS
 from nih_chest_xray.config import NAMED_CONFIGS
@@ -16,7 +16,7 @@ from nih_chest_xray.plan import make_plan
 
 if __name__ == "__main__":
     known = release.known_files()
-    found = release.find_release(epath.Path(sys.argv[1]), known, allow_repacked=True)
+    found = find.find_release(epath.Path(sys.argv[1]), known, allow_repacked=True)
     for config in NAMED_CONFIGS:
         if config.phantom_patients or config.split == "expert":
             continue

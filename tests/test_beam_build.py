@@ -75,7 +75,7 @@ def release_dir(phantom, tmp_path_factory):
     return folder
 
 
-def build(release_dir, data_dir, beam_options=None):
+def build(release_dir, data_dir, beam_options=None, cap=None):
     config = nih_chest_xray.NihChestXrayConfig(
         name="beam",
         validation_fraction=0.2,
@@ -85,8 +85,10 @@ def build(release_dir, data_dir, beam_options=None):
         allow_missing_images=True,
     )
     builder = nih_chest_xray.Builder(config=config, data_dir=data_dir)
-    download = tfds.download.DownloadConfig(manual_dir=release_dir, beam_options=beam_options)
-    with pytest.warns(UserWarning, match="none of the NIH's archives"):
+    download = tfds.download.DownloadConfig(
+        manual_dir=release_dir, beam_options=beam_options, max_examples_per_split=cap
+    )
+    with pytest.warns(UserWarning, match="the NIH's"):  # Tables and archives are none of them.
         builder.download_and_prepare(download_config=download)
     return builder
 
@@ -123,14 +125,27 @@ def test_beam_builds_the_same_dataset_as_a_local_build(runner, release_dir, loca
     assert "beam" not in {path.name for path in builder.data_path.iterdir()}
 
 
+def test_a_cap_is_said_where_it_is_kept_and_beam_keeps_none(release_dir, local, tmp_path):
+    with options("threading", tmp_path) as beam_options:
+        beam = build(release_dir, tmp_path / "beam", beam_options, cap=3)
+    capped = build(release_dir, tmp_path / "capped", cap=3)
+    for builder, cap, examples in (
+        (local, None, local.info.metadata["examples"]),
+        (beam, None, local.info.metadata["examples"]),
+        (capped, 3, dict.fromkeys(SUBSETS, 3)),
+    ):
+        metadata = json.loads((builder.data_path / "metadata.json").read_text())
+        assert (metadata["max_examples_per_split"], metadata["examples"]) == (cap, examples)
+
+
 def test_what_is_sent_with_the_pipeline_does_not_grow_with_the_release(release_dir, phantom, tmp_path, make_config):
     """Each task is two file names: tables and lists of images lie in files, and images of a table are in no other."""
     from etils import epath
 
     from nih_chest_xray.beam_build import BeamBuild, _read_table
+    from nih_chest_xray.find import find_release
     from nih_chest_xray.manifest import make_manifest
     from nih_chest_xray.plan import make_plan
-    from nih_chest_xray.release import find_release
 
     config = make_config(allow_missing_images=True)
     found = find_release(epath.Path(release_dir), {}, allow_repacked=True)

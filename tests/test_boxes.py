@@ -26,6 +26,40 @@ def test_boxes_are_shares_of_the_1024_pixels_in_the_order_of_the_file():
     }
 
 
+ROWS = ("00000001_000.png,Mass,256,512,128,64", "00000001_000.png,Infiltrate,0,0,1024,1024")
+
+
+@pytest.mark.parametrize(
+    ("header", "before", "behind"),
+    [
+        ("Image Index,Finding Label,Bbox x,Bbox y,Bbox w,Bbox h", "", ""),
+        ("Image Index,Finding Label,Bbox [x,y,w,h]", "", ""),
+        ('Image Index,Finding Label,"Bbox [x,y,w,h]"', "", ""),
+        ('Image Index,Finding Label,"Bbox [x,y,w,h]",,,', "", ",,,"),
+        ("image_index,finding_label,x,y,w,h", "", ""),
+        ("Image Index,Finding Label,Bbox [x,y,w,h],Unnamed: 6,Unnamed: 7,Unnamed: 8", "", ",,,"),
+        (",Image Index,Finding Label,Bbox [x,y,w,h],Unnamed: 6,Unnamed: 7,Unnamed: 8", "0,", ",,,"),
+        ("Unnamed: 0," + HEADER, "0,", ",,,"),
+    ],
+)
+def test_every_spelling_of_the_header_gives_the_same_boxes(header, before, behind):
+    rows = [before + row.replace("Infiltrate", "Infiltration").replace("256", "256.0") + behind for row in ROWS]
+    assert read_boxes("\n".join([header, *rows]).encode(), "boxes.csv") == read_boxes(
+        text(*(f"{row},,," for row in ROWS)), "boxes.csv"
+    )
+
+
+@pytest.mark.parametrize("content", [HEADER.encode(), f"{HEADER}\r\n".encode()])
+def test_a_header_without_rows_is_a_list_of_no_boxes(content):
+    assert read_boxes(content, "boxes.csv") == {}
+
+
+def test_corners_are_not_taken_for_a_size():
+    content = b"Image Index,Finding Label,xmin,ymin,xmax,ymax\n00000001_000.png,Mass,1,1,5,5\n"
+    with pytest.raises(TableError, match="boxes.csv has 0 columns for x; .*xmin,ymin,xmax,ymax"):
+        read_boxes(content, "boxes.csv")
+
+
 def test_an_edge_that_passes_the_images_by_a_rounding_error_is_clipped():
     [[box]] = read_boxes(text("00000001_000.png,Mass,1000,0,24.4,10,,,"), "boxes.csv").values()
     assert box.xmax == 1.0
@@ -35,6 +69,7 @@ def test_an_edge_that_passes_the_images_by_a_rounding_error_is_clipped():
     ("row", "message"),
     [
         ("00000001_000.png,Tumour,1,1,5,5,,,", "row 2: finding is 'Tumour'"),
+        ("00000001_000.png,No Finding,1,1,5,5,,,", "row 2: finding is 'No Finding'"),
         ("1.png,Mass,1,1,5,5,,,", "row 2: image_name is '1.png'"),
         ("00000001_000.png,Mass,x,1,5,5,,,", "row 2: x is 'x'.* expected pixels from 0 to 1024"),
         ("00000001_000.png,Mass,-3,1,5,5,,,", "row 2: x is '-3'"),

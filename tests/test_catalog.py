@@ -13,17 +13,19 @@ import sys
 
 import cv2
 import filelock
+import mlcroissant
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from conftest import CATALOG_CONFIGS, CATALOG_FORMATS
 from pages import Page
 from tensorflow_datasets.core.community import community_register, config
+from tensorflow_datasets.scripts.cli.convert_format_utils import convert_dataset
 
 from nih_chest_xray import NihChestXrayConfig
 from nih_chest_xray.__main__ import main
 from nih_chest_xray.catalog import gallery, site
-from nih_chest_xray.catalog.datasets import find_datasets
+from nih_chest_xray.catalog.datasets import CatalogError, find_datasets
 from nih_chest_xray.catalog.site import write_site
 from nih_chest_xray.cohort import SUBSETS
 from nih_chest_xray.labels import FINDINGS
@@ -360,6 +362,30 @@ def test_a_dataset_out_of_its_place_is_opened_by_its_folder(catalog_data, tmp_pa
     exec(code.replace("    ...", "    pass"), {})
 
 
+def test_a_folder_with_several_formats_is_shown_whole_and_its_code_reads_it(catalog_data, tmp_path):
+    folder = shutil.copytree(dataset_dir(catalog_data, "drawn"), tmp_path / "nih_chest_xray" / "drawn" / "1.0.0")
+    for file_format in ("array_record", "parquet"):
+        convert_dataset(out_dir=None, out_file_format=file_format, dataset_version_dir=[folder], num_workers=1)
+    out = write_site(tmp_path, tmp_path / "site")
+    page = Page(out / "index.html")
+    kinds = [name.split(".")[1].split("-")[0] for name in names_in(folder) if "-of-" in name]
+    assert collections.Counter(kinds) == {"tfrecord": 3, "array_record": 3, "parquet": 3}
+    assert [row[0] for row in page.table("files")[1:]] == names_in(folder)
+    assert [line.split("  ")[1] for line in (out / "SHA256SUMS").read_text().splitlines()] == names_in(folder)
+    subprocess.run(["sha256sum", "-c", "--quiet", out / "SHA256SUMS"], cwd=folder, check=True)
+    assert "tfrecord, array_record, parquet" in [element["text"] for element in page.all("dd")]
+    sizes = []
+    exec(page.by_id("tensorflow")["text"].replace("    ...", "    sizes.append(len(labels))"), {"sizes": sizes})
+    train = [row["image_name"] for row in metadata_rows(tmp_path, "drawn") if row["subset"] == "train"]
+    assert sum(sizes) == len(train)
+    # What TFDS reads by index, it reads from the second format.
+    source = tfds.data_source("nih_chest_xray/drawn", split="train", data_dir=tmp_path)
+    assert sorted(example["image_name"].decode() for example in source) == train
+    records = list(mlcroissant.Dataset(out / "croissant.json").records("train"))
+    read = tfds.builder_from_directory(folder).info.features.deserialize_example_np
+    assert sorted(read(record["train/data"])["image_name"].decode() for record in records) == train
+
+
 @pytest.mark.parametrize("url", ["https://host.test/data/", "gs://bucket/data"])
 def test_a_url_is_where_everything_is_said_to_be(url, catalog_data, tmp_path):
     out = write_site(catalog_data / "nih_chest_xray" / "drawn", tmp_path / "site", url)
@@ -410,17 +436,69 @@ def test_a_folder_that_is_no_site_is_left_alone(catalog_data, tmp_path, capsys):
 
 def test_a_site_is_replaced_as_a_whole_or_not_at_all(catalog_data, tmp_path, monkeypatch):
     folder = dataset_dir(catalog_data, "drawn")
-    out = write_site(folder, tmp_path / "site")
-    (out / "old.html").touch()
+    out = write_site(catalog_data, tmp_path / "site")
     with monkeypatch.context() as patch:
         patch.setattr(site.croissant, "croissant", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             write_site(folder, out)
-    assert (out / "old.html").exists()
+    assert (out / "many").exists()
     assert names_in(tmp_path) == ["site"]
     write_site(folder, out)
-    assert not (out / "old.html").exists()
+    assert not (out / "many").exists()
     assert names_in(tmp_path) == ["site"]
+
+
+def tree(folder):
+    return {path.relative_to(folder): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda site: (site / "notes.txt").write_text("mine"),
+        lambda site: (site / "images" / "mine.jpg").write_text("mine"),
+        lambda site: (site / "mine").mkdir(),
+        lambda site: (site / "index.html").write_text("mine"),
+        lambda site: (site / "mine").symlink_to("/etc"),
+        lambda site: [(site / "metadata.csv").unlink(), (site / "metadata.csv").symlink_to("/etc/passwd")],
+        lambda site: (site / "catalog.json").write_text('{"generator": "nih-chest-xray catalog"}'),
+    ],
+    ids=["a file", "a picture", "a folder", "a changed page", "a link", "a link for a file", "no list of files"],
+)
+def test_a_site_in_which_somebody_has_put_something_is_not_replaced(change, catalog_data, tmp_path, capsys):
+    out = write_site(dataset_dir(catalog_data, "drawn"), tmp_path / "site")
+    change(out)
+    before = tree(out)
+    assert main(["catalog", str(catalog_data), "--out", str(out)]) == 2
+    assert re.search("move it elsewhere, or name another --out\n$", capsys.readouterr().err)
+    assert tree(out) == before
+    assert names_in(tmp_path) == ["site"]
+
+
+def test_what_comes_into_a_site_while_it_is_made_anew_is_kept(catalog_data, tmp_path, monkeypatch):
+    folder = dataset_dir(catalog_data, "drawn")
+    out = write_site(folder, tmp_path / "site")
+    made = site.croissant.croissant
+
+    def meanwhile(*arguments):
+        (out / "notes.txt").write_text("mine")
+        return made(*arguments)
+
+    monkeypatch.setattr(site.croissant, "croissant", meanwhile)
+    with pytest.raises(CatalogError, match="notes.txt was not written by this command"):
+        write_site(folder, out)
+    assert (out / "notes.txt").read_text() == "mine"
+    assert (out / "index.html").exists()
+    assert names_in(tmp_path) == ["site"]
+
+
+def test_a_link_to_a_site_stays_a_link(catalog_data, tmp_path):
+    folder = dataset_dir(catalog_data, "drawn")
+    write_site(folder, tmp_path / "deep" / "site")
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "site")
+    write_site(folder, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert names_in(tmp_path / "deep") == ["site"]
 
 
 @pytest.mark.parametrize(
@@ -433,9 +511,9 @@ def test_a_site_is_replaced_as_a_whole_or_not_at_all(catalog_data, tmp_path, mon
         ),
         (swap_labels, "metadata.csv .* or gives them other labels"),
         (lambda folder: (folder / "label.labels.txt").unlink(), "has no label.labels.txt; .* build it anew"),
-        (lambda folder: cut(folder, "dataset_info.json"), r"dataset_info\.json is no JSON \("),
-        (lambda folder: cut(folder, "features.json"), r"features\.json is no JSON \("),
-        (lambda folder: cut(folder, "metadata.json"), r"metadata\.json is no JSON \("),
+        (lambda folder: cut(folder, "dataset_info.json"), r"dataset_info\.json: is no JSON \("),
+        (lambda folder: cut(folder, "features.json"), r"features\.json: is no JSON \("),
+        (lambda folder: cut(folder, "metadata.json"), r"metadata\.json: is no JSON \("),
         (lambda folder: cut(folder, SHARD), r"its records \(truncated record at \d+[^{\[]*\)"),
         (lambda folder: (folder / SHARD).unlink(), "No such file"),
     ],
@@ -467,14 +545,79 @@ def test_a_site_in_a_dataset_is_refused(catalog_data, capsys):
     assert names_in(folder) == before
 
 
-def test_what_a_killed_run_has_left_is_removed_and_not_what_another_one_writes(catalog_data, tmp_path):
-    dead, live, other = (tmp_path / name for name in (".site.dead", ".site.live", ".site2.dead"))
-    for left in (dead, live, other):
-        left.mkdir()
-        (left / ".lock").touch()
-    with filelock.FileLock(live / ".lock"):
-        write_site(dataset_dir(catalog_data, "drawn"), tmp_path / "site")
-    assert names_in(tmp_path) == [".site.live", ".site2.dead", "site"]
+LEFT = ".site.nih-chest-xray-catalog.0123abcd"
+
+
+def test_what_a_killed_run_has_left_is_removed_and_not_what_is_another_sites(catalog_data, tmp_path):
+    other = tmp_path / ".site2.nih-chest-xray-catalog.0123abcd"
+    for left in (tmp_path / LEFT, other):
+        work_folder(left)
+    write_site(dataset_dir(catalog_data, "drawn"), tmp_path / "site")
+    assert names_in(tmp_path) == [".site.lock", other.name, "site"]
+
+
+def test_site_that_another_process_writes_is_refused(catalog_data, tmp_path, capsys):
+    work_folder(tmp_path / LEFT)
+    with filelock.FileLock(tmp_path / ".site.lock"):
+        assert main(["catalog", str(dataset_dir(catalog_data, "drawn")), "--out", str(tmp_path / "site")]) == 2
+    assert "another process writes" in capsys.readouterr().err
+    assert (tmp_path / LEFT / "new" / "index.html").exists()
+
+
+def work_folder(path):
+    """Makes a folder as a run that was killed leaves it."""
+    (path / "new" / "images").mkdir(parents=True)
+    (path / "new" / "index.html").touch()
+    (path / "new" / "images" / "00000013_005.jpg").touch()
+
+
+def test_a_killed_run_that_held_the_earlier_site_gives_it_back(catalog_data, tmp_path, capsys):
+    write_site(dataset_dir(catalog_data, "drawn"), tmp_path / "site")
+    left = tmp_path / LEFT
+    work_folder(left)
+    before = tree(tmp_path / "site")
+    (tmp_path / "site").rename(left / "old")
+    # A run that fails after that has not lost it.
+    broken = shutil.copytree(dataset_dir(catalog_data, "drawn"), tmp_path / "broken")
+    cut(broken, SHARD)
+    assert main(["catalog", str(broken), "--out", str(tmp_path / "site")]) == 2
+    assert "its records" in capsys.readouterr().err
+    assert tree(tmp_path / "site") == before
+    assert names_in(tmp_path) == [".site.lock", "broken", "site"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda left: left.rename(left.with_name(".site.mine")),
+        lambda left: left.rename(left.with_name(".site.nih-chest-xray-catalog.copy")),
+        lambda left: (left / "notes.txt").write_text("mine"),
+        lambda left: (left / "new" / "images" / "notes.txt").write_text("mine"),
+        lambda left: (left / "new" / "metadata.csv").symlink_to("notes.txt"),
+        lambda left: [(left / "old").mkdir(), (left / "old" / "notes.txt").write_text("mine")],
+        lambda left: [(left / "old").mkdir(), (left / "old" / "metadata.csv").write_text("mine")],
+        lambda left: [left.rename(left.with_name("away")), left.symlink_to("away")],
+    ],
+    ids=[
+        "a name of its own",
+        "a copy",
+        "a file",
+        "a file among the images",
+        "a link",
+        "an old site",
+        "a changed old site",
+        "a link to it",
+    ],
+)
+def test_a_folder_beside_the_site_that_is_not_the_commands_own_is_never_touched(change, catalog_data, tmp_path):
+    folder = dataset_dir(catalog_data, "drawn")
+    write_site(folder, tmp_path / "site")
+    left = tmp_path / LEFT
+    work_folder(left)
+    change(left)
+    kept = {name: tree(tmp_path / name) for name in names_in(tmp_path) if name != "site"}
+    write_site(folder, tmp_path / "site")
+    assert {name: tree(tmp_path / name) for name in names_in(tmp_path) if name != "site"} == kept
 
 
 def test_a_missing_library_is_named_with_the_way_to_get_it(catalog_data, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nih_chest_xray.cohort import SUBSETS, CohortError, class_indicators, make_cohort, select
+from nih_chest_xray.cohort import SUBSETS, CohortError, class_indicators, make_cohort, select, shared_patients
 from nih_chest_xray.labels import FINDINGS, label_string
 from nih_chest_xray.release import OFFICIAL_LISTS
 
@@ -108,6 +108,81 @@ def test_a_subset_without_a_nodule_is_an_error_that_says_so(make_config):
     labels = table((image(1), ("Nodule",)), (image(2), ("Nodule",)), *healthy)
     with pytest.raises(CohortError, match=r"no image with a nodule: of the 27 patients.*, 2 have one.*larger table"):
         make_cohort(labels, make_config())
+
+
+LISTS = {"split": "lists", "split_lists": {"train": "a.txt", "test": "b.txt"}, "healthy_stride": 1}
+
+
+def test_lists_give_their_subsets_and_leave_out_what_is_in_none(make_config):
+    labels = table(*((image(patient), ("Nodule",) if patient % 2 else ()) for patient in range(1, 9)))
+    lists = {"train": frozenset(map(image, (1, 2, 7))), "test": frozenset(map(image, (3, 4, 99)))}
+    with pytest.warns(
+        UserWarning, match=f"^3 of the 8 images .*such as {image(5)}, are in no list.* They are left out"
+    ):
+        cohort = make_cohort(labels, make_config(**LISTS), lists=lists)
+    assert dict(zip(cohort["image_name"], cohort["subset"], strict=True)) == {
+        image(1): "train",
+        image(2): "train",
+        image(3): "test",
+        image(4): "test",
+        image(7): "train",
+    }
+    assert list(cohort.index) == [0, 1, 2, 3, 4]
+
+
+def test_a_patient_in_two_lists_is_refused_unless_the_config_allows_it(make_config):
+    labels = table(
+        *((image(patient, number), ("Nodule",) if number else ()) for patient in (1, 2, 3) for number in (0, 1))
+    )
+    lists = {
+        "train": frozenset([image(1, 0), image(1, 1), image(2, 0)]),
+        "test": frozenset([image(2, 1), image(3, 0), image(3, 1)]),
+    }
+    with pytest.raises(CohortError, match=r"1 patients, such as 2 in train and test, .*allow_shared_patients"):
+        make_cohort(labels, make_config(**LISTS), lists=lists)
+    cohort = make_cohort(labels, make_config(**LISTS, allow_shared_patients=True), lists=lists)
+    assert shared_patients(cohort) == 1
+    assert len(cohort) == 6
+
+
+def test_lists_that_leave_a_subset_empty_are_refused(make_config):
+    labels = table((image(1), ("Nodule",)), (image(2), ()), (image(3), ("Nodule",)))
+    lists = {"train": frozenset(map(image, (1, 2))), "test": frozenset([image(3)])}
+    with pytest.raises(CohortError, match="test subset would have no image without a nodule: .* Look into the lists"):
+        make_cohort(labels, make_config(**LISTS), lists=lists)
+    with (
+        pytest.warns(UserWarning, match="are in no list"),
+        pytest.raises(CohortError, match="test subset would have no image at all: .* Look into the lists"),
+    ):
+        make_cohort(labels, make_config(**LISTS, task="findings"), lists=lists | {"test": frozenset([image(9)])})
+
+
+def test_findings_without_a_nodule_or_another_finding_are_built_and_the_empty_classes_named(make_config):
+    labels = table(*((image(patient), ("Mass",) if patient % 2 else ()) for patient in range(1, 41)))
+    with pytest.warns(UserWarning, match="AUROC is undefined there") as warned:
+        cohort = make_cohort(labels, make_config(task="findings", healthy_stride=1))
+    assert set(cohort["subset"]) == set(SUBSETS)
+    [said] = {str(warning.message) for warning in warned}
+    without_mass = ", ".join(finding for finding in FINDINGS if finding != "Mass")
+    assert said == (
+        f"train has no image of {without_mass}; validation has no image of {without_mass};"
+        f" test has no image of {without_mass}: AUROC is undefined there."
+    )
+
+
+def test_a_part_may_lack_a_class_and_a_subset_of_which_it_says_so(make_config):
+    lists = {"train": frozenset(map(image, range(1, 5))), "test": frozenset([image(5)])}
+    labels = table(*((image(patient), ("Nodule",) if patient % 2 else ()) for patient in range(1, 6)))
+    part = make_config(**LISTS, allow_missing_images=True)
+    with pytest.warns(UserWarning, match="^test has no image of No Finding: AUROC is undefined there.$"):
+        assert len(make_cohort(labels, part, lists=lists)) == 5
+    with pytest.warns(UserWarning, match="the test subset would have no image at all. It is left out"):
+        assert len(make_cohort(labels[:4], part, lists=lists)) == 4
+
+
+def test_a_part_without_any_image_is_an_error(make_config):
+    with pytest.raises(CohortError, match="no image with a nodule"):
+        make_cohort(table((image(1), ("Mass",))), make_config(allow_missing_images=True))
 
 
 def test_an_empty_table_is_an_error(make_config):

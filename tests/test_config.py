@@ -17,6 +17,17 @@ def test_json_gives_the_same_config_as_python():
     assert config.views == ("PA",)
 
 
+def test_archives_in_another_order_are_the_same_config():
+    assert (
+        NihChestXrayConfig(name="x", archives=[3, 1]).choices == NihChestXrayConfig(name="x", archives=(1, 3)).choices
+    )
+
+
+def test_first_archive_is_nodule_of_the_first_archive_alone():
+    configs = {config.name: config.choices for config in NAMED_CONFIGS}
+    assert configs["first_archive"] == configs["nodule"] | {"archives": (1,)}
+
+
 def test_choices_are_json_and_hold_every_field_of_ours():
     choices = NihChestXrayConfig(name="x").choices
     assert json.loads(json.dumps(choices))["image_size"] == 512
@@ -26,9 +37,12 @@ def test_choices_are_json_and_hold_every_field_of_ours():
 
 def test_named_configs_differ_as_the_readme_says():
     configs = {config.name: config for config in NAMED_CONFIGS}
-    assert list(configs) == ["nodule", "nodule_augmented", "findings", "sample", "nodule_expert"]
+    assert list(configs) == ["nodule", "nodule_augmented", "findings", "first_archive", "sample", "nodule_expert"]
     assert (configs["nodule"].augmented_copies, configs["nodule_augmented"].augmented_copies) == (0, 1)
     assert all(config.description for config in NAMED_CONFIGS)
+
+
+LISTS = {"split": "lists", "split_lists": {"train": "train.txt", "test": "test.txt"}}
 
 
 @pytest.mark.parametrize(
@@ -42,8 +56,25 @@ def test_named_configs_differ_as_the_readme_says():
         ({"views": []}, "views="),
         ({"views": "PA"}, "views='PA'; expected a list"),
         ({"healthy_stride": 0}, "healthy_stride=0; expected a whole number of at least 1"),
-        ({"split": "random"}, "split='random'; expected 'stratified' or 'official' or 'expert'"),
-        ({"split": "expert"}, "split='expert'; expected 'stratified' or 'official' with task='nodule'"),
+        ({"archives": 1}, r"archives=1; expected a list of different whole numbers from 1 to 12; \[\] for the whole"),
+        ({"archives": [0]}, r"archives=\[0\]"),
+        ({"archives": [13]}, r"archives=\[13\]"),
+        ({"archives": [1, 1]}, r"archives=\[1, 1\]"),
+        ({"archives": ["1"]}, r"archives=\['1'\]"),
+        ({"archives": [True]}, r"archives=\[True\]"),
+        ({"split": "random"}, "split='random'; expected 'stratified' or 'official' or 'lists' or 'expert'"),
+        ({"split": "expert"}, "split='expert'; expected 'stratified' or 'official' or 'lists' with task='nodule'"),
+        (LISTS | {"task": "nodule_expert"}, "split='lists'; expected 'expert' with task='nodule_expert'"),
+        ({"split": "lists"}, "split_lists=None; expected the path of a list for 'train' and for 'validation', 'test'"),
+        (LISTS | {"split_lists": ["a.txt", "b.txt"]}, "split_lists=.*; expected the path of a list for 'train'"),
+        (LISTS | {"split_lists": {"train": "a.txt"}}, "split_lists=.*; expected the path of a list for 'train'"),
+        (LISTS | {"split_lists": {"test": "a.txt", "validation": "b.txt"}}, "split_lists=.*; expected the path of"),
+        (LISTS | {"split_lists": {"train": "a.txt", "val": "b.txt"}}, "split_lists=.*; expected the path of a list"),
+        (LISTS | {"split_lists": {"train": "a.txt", "test": ""}}, "split_lists=.*; expected the path of a list"),
+        (LISTS | {"split_lists": {"train": "a/l.txt", "test": "b/l.txt"}}, "expected files of different names"),
+        ({"split_lists": LISTS["split_lists"]}, "split_lists=.*; expected null .None. unless split is 'lists'"),
+        ({"allow_shared_patients": True}, "allow_shared_patients=True; expected false unless split is 'lists'"),
+        (LISTS | {"allow_shared_patients": "yes"}, "allow_shared_patients='yes'; expected true or false"),
         ({"task": "nodule_expert"}, "split='stratified'; expected 'expert' with task='nodule_expert'"),
         ({"validation_fraction": 1.5}, "validation_fraction=1.5; expected a number between 0 and 1"),
         ({"test_fraction": 0}, "test_fraction=0; expected a number between 0 and 1"),
@@ -71,6 +102,12 @@ def test_named_configs_differ_as_the_readme_says():
 def test_a_bad_value_is_refused_by_name_with_what_was_expected(fields, message):
     with pytest.raises(ValueError, match=message):
         NihChestXrayConfig(**{"name": "bad"} | fields)
+
+
+def test_lists_are_a_split_of_the_tasks_that_are_split():
+    for task in ("nodule", "findings"):
+        config = NihChestXrayConfig(name="x", task=task, allow_shared_patients=True, **LISTS)
+        assert NihChestXrayConfig(name="x", **json.loads(json.dumps(config.choices))).choices == config.choices
 
 
 def test_a_field_that_there_is_not_is_refused_with_those_that_there_are():

@@ -11,23 +11,24 @@ import sys
 import cv2
 import numpy as np
 import pytest
-import requests
 import tensorflow_datasets as tfds
 from etils import epath
-from tensorflow_datasets.core.download import downloader
 
 import nih_chest_xray
+from nih_chest_xray import room, transfer
 from nih_chest_xray.catalog.site import write_site
 from nih_chest_xray.cohort import SUBSETS, CohortError, make_cohort
 from nih_chest_xray.config import NAMED_CONFIGS
-from nih_chest_xray.downloads import download
 from nih_chest_xray.files import ReleaseError
+from nih_chest_xray.find import find_release
 from nih_chest_xray.image import ImageError
 from nih_chest_xray.manifest import make_manifest
 from nih_chest_xray.plan import make_plan
-from nih_chest_xray.release import LABEL_FILES, find_release
+from nih_chest_xray.release import ARCHIVES, LABEL_FILES
+from nih_chest_xray.room import NoRoomError, build_size
 from nih_chest_xray.sources import TarGz
 from nih_chest_xray.tables import TableError
+from nih_chest_xray.transfer import TransferError
 
 SKIP_DECODING = {"image": tfds.decode.SkipDecoding()}
 
@@ -60,16 +61,11 @@ def downloads(monkeypatch):
     """Fails each download at once, as on a machine without a network, and returns what was asked for."""
     asked = []
 
-    class Answer:
-        def close(self):
-            pass
+    def fetch(folder, files, also_needed=()):
+        asked.append((folder, list(files), also_needed))
+        raise TransferError("no network")
 
-    def download(self, urls):
-        asked.append(urls)
-        raise ConnectionError("no network")
-
-    monkeypatch.setattr(requests, "get", lambda url, **kwargs: Answer())
-    monkeypatch.setattr(tfds.download.DownloadManager, "download", download)
+    monkeypatch.setattr(transfer, "fetch", fetch)
     return asked
 
 
@@ -110,6 +106,11 @@ class TestNoduleAugmented(NamedConfig):
 
 class TestFindings(NamedConfig):
     BUILDER_CONFIG_NAMES_TO_TEST = ("findings",)
+    __test__ = True
+
+
+class TestFirstArchive(NamedConfig):
+    BUILDER_CONFIG_NAMES_TO_TEST = ("first_archive",)
     __test__ = True
 
 
@@ -241,7 +242,7 @@ def part_dir(phantom, phantom_dir, tmp_path):
     write_tables(folder, phantom)
     for number, name in enumerate(phantom.names):
         if number % 3:
-            (folder / "images" / name).symlink_to(phantom_dir / "images" / name)
+            shutil.copy(phantom_dir / "images" / name, folder / "images")
     return folder
 
 
@@ -292,47 +293,29 @@ def test_missing_images_without_a_network_tell_how_many_and_both_ways_out(
     assert min(missing) in str(error.value)
     assert '"allow_missing_images": true' in str(error.value)
     assert "put the missing images there" in str(error.value)
-    assert len(downloads[0]) == 12
+    # The phantom's patients have the lowest numbers, whose images are in the first archive.
+    [(folder, files, [data])] = downloads
+    assert (folder, files) == (epath.Path(tmp_path / "data" / "downloads" / "nih_chest_xray"), [ARCHIVES[0]])
+    assert data.folder == epath.Path(tmp_path / "data")
+    assert data.size == build_size(make_config(), len(wanted))
     assert_nothing_is_left(tmp_path / "data")
 
 
 def test_an_empty_default_manual_dir_means_that_everything_is_downloaded(tmp_path, make_config, downloads):
     with pytest.raises(ReleaseError, match="Data_Entry_2017_v2020.csv and BBox_List_2017.csv: not found"):
         nih_chest_xray.Builder(config=make_config(), data_dir=tmp_path).download_and_prepare()
-    assert [sorted(urls) for urls in downloads] == [["BBox_List_2017.csv", "Data_Entry_2017_v2020.csv"]]
+    assert [files for _, files, _ in downloads] == [["Data_Entry_2017_v2020.csv", "BBox_List_2017.csv"]]
     assert_nothing_is_left(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("answer", "retries", "asked"),
-    [
-        # Without a network the first failure is the last; with one, TFDS gets all at once and asks as often as it does.
-        (requests.ConnectionError("no network"), 0, ["https://nihcc.app.box.com/label"]),
-        (requests.HTTPError("404"), 10, [{"labels": "https://nihcc.app.box.com/label", "b": "https://example.org/b"}]),
-    ],
-)
-def test_a_server_out_of_reach_is_asked_once(answer, retries, asked, monkeypatch, tmp_path):
-    seen = []
-
-    class Manager:
-        download_dir = tmp_path
-
-        def download(self, urls):
-            assert retries == downloader.MAX_RETRIES
-            seen.append(urls)
-            raise answer
-
-    def get(url, **kwargs):
-        raise answer
-
-    monkeypatch.setattr(downloader, "MAX_RETRIES", 10)
-    monkeypatch.setattr(requests, "get", get)
-    with pytest.raises(type(answer)):
-        download(
-            Manager(), "nih_chest_xray", {"labels": "https://nihcc.app.box.com/label", "b": "https://example.org/b"}
-        )
-    assert seen == asked
-    assert downloader.MAX_RETRIES == 10
+def test_a_disk_that_is_too_small_is_told_before_the_first_image_is_read(
+    phantom_dir, tmp_path, make_config, monkeypatch
+):
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 1_000_000}))
+    monkeypatch.setattr(nih_chest_xray.Builder, "_generate_examples", lambda *_: pytest.fail("it was begun"))
+    with pytest.raises(NoRoomError, match=rf"kB in {tmp_path}/data; 1,000.0 kB are free there.*--data_dir"):
+        build(make_config(), phantom_dir, tmp_path / "data")
+    assert_nothing_is_left(tmp_path / "data")
 
 
 def cut_archive(folder, phantom):
@@ -371,13 +354,12 @@ def broken_image(folder, phantom):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda folder, phantom: None, ReleaseError, "manual_dir .*/release is not there. What it may hold"),
+        (lambda folder, phantom: None, ReleaseError, "manual_dir .*/release does not exist. What it may hold"),
         (lambda folder, phantom: folder.mkdir(), ReleaseError, "manual_dir .*/release is empty. What it may hold"),
-        (no_folder, ReleaseError, "manual_dir .*/release is no folder. What it may hold"),
+        (no_folder, ReleaseError, "manual_dir .*/release is not a directory. What it may hold"),
         (unrelated, ReleaseError, "Nothing of the NIH's release is in the manual_dir"),
         (web_page, TableError, "Data_Entry_2017_v2020.csv is a web page"),
         (cut_archive, ReleaseError, "images_001.tar.gz is cut or corrupt"),
-        (few_patients, CohortError, "subset would have no"),
         (broken_image, ImageError, r"0000.*\.png in .*images: the PNG of 5000 bytes is cut or corrupt"),
     ],
 )
@@ -389,6 +371,27 @@ def test_bad_input_gets_one_clear_error_and_leaves_nothing(
         build(make_config(allow_missing_images=True), tmp_path / "release", tmp_path / "data")
     assert downloads == []
     assert_nothing_is_left(tmp_path / "data")
+
+
+def test_too_few_patients_are_refused_and_leave_nothing(phantom, tmp_path, make_config, downloads):
+    few_patients(tmp_path / "release", phantom)
+    with pytest.raises(CohortError, match="subset would have no"):
+        build(make_config(), tmp_path / "release", tmp_path / "data")
+    assert downloads == []
+    assert_nothing_is_left(tmp_path / "data")
+
+
+def test_a_part_that_lacks_the_images_of_a_class_says_that_auroc_is_undefined(
+    phantom_dir, phantom_labels, tmp_path, make_config
+):
+    config = make_config(allow_missing_images=True, image_size=16)
+    cohort = make_cohort(phantom_labels, config)
+    gone = cohort.loc[(cohort["subset"] == "test") & cohort["positive"], "image_name"]
+    shutil.copytree(phantom_dir, tmp_path / "release", ignore=lambda folder, names: {*gone} & {*names})
+    with pytest.warns(UserWarning, match="test has no image of Nodule: AUROC is undefined there.$"):
+        builder = build(config, tmp_path / "release", tmp_path / "data")
+    assert builder.info.metadata["counts"]["test"]["Nodule"] == 0
+    assert builder.info.metadata["missing_images"] == len(gone) > 0
 
 
 def test_an_archive_without_the_nihs_digest_is_refused_before_it_is_read(phantom, tmp_path, make_config):

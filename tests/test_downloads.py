@@ -1,5 +1,6 @@
 """Tests of downloads: only what is missing is fetched, and where that fails the error tells what to do."""
 
+import dataclasses
 import hashlib
 import random
 from pathlib import Path
@@ -13,6 +14,7 @@ from nih_chest_xray.files import ReleaseError
 from nih_chest_xray.phantom import tar_gz
 from nih_chest_xray.release import ARCHIVES, KnownFile, Release, Table
 from nih_chest_xray.sources import Folder
+from nih_chest_xray.transfer import TransferError
 
 PAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 V2020 = "Data_Entry_2017_v2020.csv"
@@ -26,30 +28,28 @@ def config(official_split: bool = False, **fields) -> NihChestXrayConfig:
 
 
 class Server:
-    """A stand-in for the download manager: keeps what it is asked for and serves files that are made for a test."""
+    """A stand-in for `transfer.fetch`: keeps what it is asked for and serves files that are made for a test."""
 
     def __init__(self, folder: Path, files: dict[str, bytes]) -> None:
         self.asked = []
         self._folder = folder
         self._files = files
 
-    def __call__(self, urls: dict[str, str]) -> dict[str, epath.Path]:
-        self.asked.append(dict(urls))
-        paths = {}
-        for name, url in urls.items():
-            assert url == f"https://example.org/{name}"
-            # As the real one does, it keeps a download under a name of its own.
-            paths[name] = epath.Path(self._folder / f"download_{len(paths)}")
-            paths[name].write_bytes(self._files[name])
+    def __call__(self, files: dict[str, KnownFile]) -> dict[str, epath.Path]:
+        self.asked.append(set(files))
+        paths = {name: epath.Path(self._folder / name) for name in files}
+        for name, path in paths.items():
+            assert files[name].url == f"https://example.org/{name}"
+            path.write_bytes(self._files[name])
         return paths
 
 
-def refuse(urls):
-    raise OSError("the server said no\nand a long page about it")
+def refuse(files):
+    raise TransferError("the server said no")
 
 
-def never(urls):
-    raise AssertionError(f"{urls} should not have been fetched")
+def never(files):
+    raise AssertionError(f"{files} should not have been fetched")
 
 
 def table(content: bytes) -> Table:
@@ -57,6 +57,7 @@ def table(content: bytes) -> Table:
 
 
 def images(numbers) -> list[str]:
+    """Names of images, which begin with 00000001_000.png: the NIH has none before."""
     return [f"{number:08d}_000.png" for number in numbers]
 
 
@@ -89,7 +90,7 @@ def test_only_the_tables_that_the_split_needs_and_that_are_missing_are_fetched(
 ):
     server = Server(tmp_path, {name: f"served {name}".encode() for name in (V2020, *LISTS)})
     found = complete_tables(release_of(tables=(*there, BOXES)), config(official_split), KNOWN, server)
-    assert [set(urls) for urls in server.asked] == ([fetched] if fetched else [])
+    assert server.asked == ([fetched] if fetched else [])
     expected = dict.fromkeys((*there, BOXES), b"mine") | {name: f"served {name}".encode() for name in fetched}
     assert {name: table.read() for name, table in found.tables.items()} == expected
 
@@ -106,11 +107,10 @@ def test_tables_that_cannot_be_fetched_are_named_with_the_page_to_get_them_from(
     with pytest.raises(ReleaseError) as caught:
         complete_tables(release_of(tables=["test_list.txt"]), config(True), KNOWN, refuse)
     message = str(caught.value)
-    for part in (V2020, "train_val_list.txt", "/data/nih", "OSError: the server said no)", PAGE, "manual_dir"):
+    for part in (V2020, "train_val_list.txt", "/data/nih", "failed (the server said no)", PAGE, "manual_dir"):
         assert part in message
     assert "test_list.txt" not in message
-    assert "a long page" not in message
-    assert isinstance(caught.value.__cause__, OSError)
+    assert isinstance(caught.value.__cause__, TransferError)
 
 
 def test_no_archive_is_fetched_where_every_wanted_image_is_there():
@@ -124,68 +124,85 @@ def known_of(archives: dict[str, bytes]) -> dict[str, KnownFile]:
     return KNOWN | {name: KnownFile(f"https://example.org/{name}", 1, digest) for name, digest in digests.items()}
 
 
-def test_only_archives_that_are_not_there_are_fetched_and_give_their_images(tmp_path):
-    there, missing = ARCHIVES[:10], ARCHIVES[10:]
-    # By the NIH's order of names, the last archive but one ends before 00028173_003.png.
-    contents = {name: random.Random(name).randbytes(100) for name in images((24718, 28172, 28174, 30805))}
-    halves = list(contents.items())[:2], list(contents.items())[2:]
-    archives = {name: tar_gz(half) for name, half in zip(missing, halves, strict=True)}
+# By the NIH's order of names: the last archive begins with 00028173_003.png, the one before it with 00024718_000.png.
+@pytest.mark.parametrize(
+    ("missing", "fetched"),
+    [
+        ([1], {1}),
+        ([1335], {1}),
+        ([1336], {2}),
+        ([24718, 28172], {11}),
+        ([28174, 30805], {12}),
+        ([24717, 28172, 28174], {10, 11, 12}),
+    ],
+)
+def test_only_the_archives_that_hold_a_missing_image_are_fetched_and_give_it(missing, fetched, tmp_path):
+    contents = {name: random.Random(name).randbytes(100) for name in images(missing)}
+    archives = {ARCHIVES[number - 1]: tar_gz(list(contents.items())) for number in fetched}
     server = Server(tmp_path, archives)
-    wanted = frozenset([*images(range(5)), *contents])
-    found = complete_images(release_of(images(range(5)), [V2020], there), wanted, known_of(archives), server)
-    assert [set(urls) for urls in server.asked] == [set(missing)]
+    wanted = frozenset([*images(range(40_000, 40_005)), *contents])
+    found = release_of(images(range(40_000, 40_005)), [V2020])
+    found = complete_images(found, wanted, known_of(archives), server)
+    assert server.asked == [set(archives)]
     assert found.held(wanted) == wanted
-    assert found.archives == set(ARCHIVES)
+    assert found.archives == set(archives)
     assert {image.name: image.read() for image in found.images(frozenset(contents))} == contents
     assert found.tables[V2020].read() == b"mine"
 
 
-def test_images_without_any_archive_fetch_all_twelve(tmp_path):
-    [name] = images([30000])
-    archives = dict.fromkeys(ARCHIVES, tar_gz([])) | {ARCHIVES[11]: tar_gz([(name, b"png")])}
-    server = Server(tmp_path, archives)
-    found = complete_images(Release("nowhere"), frozenset([name]), known_of(archives), server)
-    assert [set(urls) for urls in server.asked] == [set(ARCHIVES)]
-    assert [image.read() for image in found.images(frozenset([name]))] == [b"png"]
+def test_of_kaggles_folders_the_one_that_is_missing_is_fetched_as_an_archive(tmp_path):
+    # A name of each archive, and all but that of the fourth in folders.
+    names = images([1, 1336, 3924, 6586, 9233, 11559, 13775, 16052, 18388, 20946, 24718, 28174])
+    folders = [Folder(epath.Path(f"/data/images_{number:03d}/images"), [name]) for number, name in enumerate(names, 1)]
+    found = Release("/data", sources=tuple(folders[:3] + folders[4:]))
+    server = Server(tmp_path, {ARCHIVES[3]: tar_gz([(names[3], b"png")])})
+    complete_images(found, frozenset(names), known_of({}), server)
+    assert server.asked == [{ARCHIVES[3]}]
+
+
+def test_images_without_any_archive_fetch_all_twelve(tmp_path, capsys):
+    names = images(range(1, 30_806))
+    server = Server(tmp_path, dict.fromkeys(ARCHIVES, b""))
+    known = {name: dataclasses.replace(file, size=3_750_000_000) for name, file in KNOWN.items()}
+    complete_images(Release("nowhere"), frozenset(names), known, server)
+    assert server.asked == [set(ARCHIVES)]
+    assert (
+        "30,805 of the 30,805 images that this config needs are not in nowhere. They are in 12 of the NIH's archives"
+        " (45.0 GB)."
+    ) in capsys.readouterr().out
 
 
 def test_images_that_cannot_be_fetched_are_counted_with_examples_and_both_ways_out():
-    wanted = images(range(5_678))
+    wanted = images(range(1, 5_679))
     with pytest.raises(ReleaseError) as caught:
         complete_images(release_of(wanted[1_234:]), frozenset(wanted), KNOWN, refuse)
     message = str(caught.value)
     assert message.startswith("1,234 of the 5,678 images")
     for part in (
         "/data/nih",
-        "(00000000_000.png, 00000001_000.png, 00000002_000.png, …)",
-        "OSError: the server said no)",
+        "(00000001_000.png, 00000002_000.png, 00000003_000.png, …)",
+        "could not be downloaded (the server said no)",
         PAGE,
         '"allow_missing_images": true',
     ):
         assert part in message
-    assert "a long page" not in message
-    assert isinstance(caught.value.__cause__, OSError)
+    assert isinstance(caught.value.__cause__, TransferError)
 
 
-@pytest.mark.parametrize(("lost", "named"), [(1, "(00000000_000.png)"), (3, "2_000.png)"), (4, "2_000.png, …)")])
+@pytest.mark.parametrize(("lost", "named"), [(1, "(00000001_000.png)"), (3, "3_000.png)"), (4, "3_000.png, …)")])
 def test_more_examples_are_promised_only_where_there_are_more(lost, named):
-    wanted = images(range(10))
+    wanted = images(range(1, 11))
     with pytest.raises(ReleaseError) as caught:
         complete_images(release_of(wanted[lost:]), frozenset(wanted), KNOWN, refuse)
     assert named in str(caught.value)
 
 
-def test_images_that_no_archive_holds_are_an_error_without_a_download():
-    with pytest.raises(ReleaseError, match=r"1 of the 3 images .*\(00000002_000.png\).* do not hold them") as caught:
-        complete_images(release_of(images(range(2)), archives=ARCHIVES), frozenset(images(range(3))), KNOWN, never)
+@pytest.mark.parametrize("archives", [ARCHIVES, ()])
+def test_images_that_no_archive_can_hold_are_an_error_without_a_download(archives):
+    found = release_of(images(range(1, 3)), archives=archives)
+    with pytest.raises(ReleaseError, match=r"1 of the 3 images .*\(00000000_000.png\).* No archive") as caught:
+        complete_images(found, frozenset(images(range(3))), KNOWN, never)
     assert "allow_missing_images" in str(caught.value)
-
-
-def test_images_that_fetched_archives_do_not_hold_are_an_error(tmp_path):
-    server = Server(tmp_path, {ARCHIVES[0]: tar_gz([("00000001_000.png", b"png")])})
-    found = release_of(archives=ARCHIVES[1:])
-    with pytest.raises(ReleaseError, match=r"1 of the 2 images .*\(00000000_000.png\).* do not hold them"):
-        complete_images(found, frozenset(images(range(2))), KNOWN, server)
 
 
 def test_fetched_archive_that_is_cut_is_refused_when_it_is_read(tmp_path):

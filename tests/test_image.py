@@ -4,10 +4,13 @@ import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
+import bad_files
 import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from bad_files import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, SHADES, chunk, empty_blocks, rows_of
+from mutated_pngs import judge
 
 from nih_chest_xray.image import (
     ImageError,
@@ -21,13 +24,6 @@ from nih_chest_xray.image import (
     to_source_size,
 )
 from nih_chest_xray.png import is_grey
-
-GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
-"""Colour types of the PNG specification, table 11.1."""
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def png(samples: np.ndarray, colour_type: int, interlace: int = 0, extra: bytes = b"") -> bytes:
@@ -79,6 +75,53 @@ def test_rgba_of_equal_channels_decodes_to_one_of_them(grey):
     assert pixels.flags["C_CONTIGUOUS"]
     np.testing.assert_array_equal(pixels, grey)
     assert not is_grey(content)
+
+
+IDAT = zlib.compress(rows_of(), 1)
+HARMLESS = {
+    "chunks of the release's RGBA images": {
+        "colour": RGBA,
+        "extra": chunk(b"sRGB", b"\0") + chunk(b"gAMA", b"\0\0\xb1\x8f") + chunk(b"pHYs", bytes(9)),
+    },
+    "a palette that grey has no use for": {"extra": chunk(b"PLTE", bytes(6))},
+    "a palette that RGBA may show": {"colour": RGBA, "extra": chunk(b"PLTE", bytes(6))},
+    "unknown chunk that can be left out": {"extra": chunk(b"abCd", b"data")},
+    "one byte a chunk": {"idat": [IDAT[place : place + 1] for place in range(len(IDAT))]},
+    "chunks without bytes": {"idat": (b"", IDAT[:1], b"", b"", IDAT[1:], b"")},
+    "a block without content": {"idat": IDAT[:2] + empty_blocks(1) + IDAT[2:]},
+}
+
+
+@pytest.mark.parametrize("fields", HARMLESS.values(), ids=HARMLESS.keys())
+def test_what_png_allows_is_accepted_with_the_pixels_that_others_see(fields):
+    content = bad_files.png(**fields)
+    np.testing.assert_array_equal(decode(content), SHADES)
+    verdict = judge(content)
+    assert all(verdict.accepts.values())
+    assert verdict.same
+
+
+@pytest.mark.parametrize("size", [1, 16, 64, 512])
+def test_stored_png_is_decoded_whoever_wrote_it(grey, size):
+    """OpenCV tells of a window that is no larger than a small image needs."""
+    pixels = grey[:size, :size]
+    for content in (encode(pixels, "png"), cv2.imencode(".png", pixels)[1].tobytes(), png(pixels, GREY)):
+        np.testing.assert_array_equal(decode_stored(content, "png"), pixels)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    {
+        "cut": (lambda: bad_files.png(GREY, 64)[:-1], "it ends within a chunk"),
+        "RGBA": (lambda: bad_files.png(RGBA, 64), r"the PNG has \(64, 64, 4\) uint8; expected grey of 8 bits"),
+        "two frames": (lambda: bad_files.png(GREY, 64, extra=chunk(b"acTL", bytes(8))), "several frames"),
+        "large": (lambda: bad_files.png(GREY, 1025, idat=b""), "1025 x 1025 pixels; expected 1 to 1024 a side"),
+        "no pixels": (lambda: bad_files.png(GREY, 0, idat=b""), "0 x 0 pixels; expected 1 to 1024 a side"),
+    }.values(),
+)
+def test_stored_png_that_is_none_is_refused(make, message):
+    with pytest.raises(ImageError, match=message):
+        decode_stored(make(), "png")
 
 
 @pytest.mark.parametrize("channel", range(4), ids=["red", "green", "blue", "alpha"])
@@ -310,12 +353,14 @@ def test_same_pixels_give_the_same_bytes_in_any_thread(radiograph, image_format)
 
 
 @pytest.mark.real
-def test_real_images_decode_as_tensorflow_decodes_their_first_channel(real_dir):
+def test_real_images_decode_as_tensorflow_opencv_and_pillow_decode_them(real_dir):
     rgba = 0
-    for path in sorted((real_dir / "images").glob("*.png"))[:60]:
+    for path in sorted((real_dir / "images").glob("*.png")):
         content = path.read_bytes()
-        theirs = tf.io.decode_png(content, channels=0).numpy()
-        np.testing.assert_array_equal(decode(content), theirs[:, :, 0], err_msg=path.name)
-        assert is_grey(content) == (theirs.shape[2] == 1)
-        rgba += theirs.shape[2] == 4
+        verdict = judge(content)
+        assert all(verdict.accepts.values()), path.name
+        assert verdict.same, path.name
+        channels = tf.io.decode_png(content, channels=0).shape[2]
+        assert is_grey(content) == (channels == 1)
+        rgba += channels == 4
     assert rgba, "one in 200 images of the release is RGBA; this slice has some on purpose"

@@ -2,8 +2,6 @@
 
 import contextlib
 import errno
-import hashlib
-import http.server
 import json
 import os
 import re
@@ -22,12 +20,10 @@ import tensorflow_datasets as tfds
 from absl import logging as absl_logging
 from etils import epath
 from tensorflow_datasets.core import shuffle
-from tensorflow_datasets.core.download import checksums, downloader
+from tensorflow_datasets.core.download import downloader
 from tensorflow_datasets.core.utils import tqdm_utils
 
 from nih_chest_xray import Builder, NihChestXrayConfig, verify
-from nih_chest_xray.downloads import download
-from nih_chest_xray.files import ReleaseError
 from nih_chest_xray.interruption import BuildInProgressError, full_disk_explained, old_kept, only_build, only_download
 
 SCRIPT = Path(__file__).with_name("interrupted_builds.py")
@@ -244,109 +240,11 @@ def test_records_are_on_the_disk_before_the_dataset_has_its_name_and_all_else_be
     assert Path(builder.data_path.parent) in kept
 
 
-# Downloads.
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.server.on_request()
-        content = self.server.content
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_arguments):
-        pass
-
-
-@pytest.fixture
-def server():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.url = f"http://127.0.0.1:{server.server_port}/images_001.tar.gz"
-        server.content = b"an archive"
-        server.on_request = lambda: None
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-def manager(server, folder: Path) -> tfds.download.DownloadManager:
-    """TFDS's own, which expects 'an archive'."""
-    digest = hashlib.sha256(b"an archive").hexdigest()
-    info = checksums.UrlInfo(size=len(b"an archive"), checksum=digest, filename="images_001.tar.gz")
-    return tfds.download.DownloadManager(
-        download_dir=folder, url_infos={server.url: info}, dataset_name="nih_chest_xray"
-    )
-
-
-def test_download_removes_what_a_dead_one_of_the_same_file_has_left_and_nothing_else(server, tmp_path):
-    seen = set()
-    server.on_request = lambda: seen.update(path for path in tmp_path.rglob("*.tmp.*") if path.is_dir())
-    download(manager(server, tmp_path), "nih_chest_xray", {"a": server.url})
-    (live,) = seen  # What TFDS calls a download that is under way.
-    for path in tmp_path.rglob("*images_*"):
-        path.unlink()
-    other = live.with_name(live.name.replace("images_", "other_"))
-    dead = live.with_name(live.name[:-4] + "0000")
-    for folder in (dead, other):
-        folder.mkdir()
-        (folder / "half").write_bytes(b"an")
-    path = download(manager(server, tmp_path), "nih_chest_xray", {"a": server.url})["a"]
-    assert path.read_bytes() == b"an archive"
-    assert not dead.exists()
-    assert (other / "half").exists()
-
-
-@pytest.mark.parametrize(
-    ("content", "start"),
-    [(b"\n<!DOCTYPE html>\n<html>sign in", "<!DOCTYPE html>"), (b"an arch", "an arch"), (b"", "")],
-    ids=["page", "short", "empty"],
-)
-def test_download_that_is_another_file_is_refused_with_its_first_line_and_not_kept(content, start, server, tmp_path):
-    server.content = content
-    message = rf"{server.url} is not the NIH's file: it has {len(content)} bytes and begins with {start.encode()!r}$"
-    with pytest.raises(ReleaseError, match=message):
-        download(manager(server, tmp_path), "nih_chest_xray", {"a": server.url})
-    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".nih_chest_xray.lock"]
-
-
-HOLDER = """
-import sys, time
-from etils import epath
-from nih_chest_xray.files import ReleaseError
-from nih_chest_xray.interruption import only_download
-
-with only_download(epath.Path(sys.argv[1]), []):
-    print("holds", flush=True)
-    sys.stdin.readline()
-    time.sleep(1)
-    (epath.Path(sys.argv[1]) / "done").write_text("")
-"""
-
-
-def test_download_waits_for_another_process_that_downloads_there_and_says_so(server, tmp_path, capfd):
-    folder = tmp_path / "nih_chest_xray"
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    seen = []
-    server.on_request = lambda: seen.append((folder / "done").exists())
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], text=True, **pipes) as holder:
-        assert holder.stdout.readline() == "holds\n"
-        holder.stdin.write("go on\n")
-        holder.stdin.flush()
-        download(manager(server, tmp_path), "nih_chest_xray", {"a": server.url})
-    assert seen
-    assert all(seen)
-    assert "Another process downloads into" in capfd.readouterr().out
-
-
 def test_remote_folder_is_built_and_downloaded_to_without_a_lock(monkeypatch):
     entered = []
     monkeypatch.setattr("filelock.FileLock.acquire", lambda *_arguments: pytest.fail("there is no such lock"))
     bucket = epath.Path("gs://bucket/data")
-    with only_build(bucket / "1.0.0"), only_download(bucket, ["https://example.org/a"]):
+    with only_build(bucket / "1.0.0"), only_download(bucket):
         entered.append(bucket)
     assert entered
 

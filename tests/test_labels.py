@@ -1,6 +1,7 @@
 """Tests of label files: every spelling gives the same table, and every mistake an error that names file and row."""
 
 import csv
+import gzip
 import io
 import random
 import warnings
@@ -82,6 +83,25 @@ def read_silently(content: bytes) -> pd.DataFrame:
         return read_labels(content, FILE)
 
 
+PAIRS = OFFICIAL.replace("OriginalImage[Width,Height]", '"OriginalImage[Width,Height]"').replace(
+    "OriginalImagePixelSpacing[x,y]", '"OriginalImagePixelSpacing[x,y]"'
+)
+R = (
+    "Image.Index,Finding.Labels,Follow.up..,Patient.ID,Patient.Age,Patient.Gender,View.Position,"
+    "OriginalImage.Width,Height.,OriginalImagePixelSpacing.x,y."
+)
+
+
+def indexed(cell: str, header: str) -> bytes:
+    """ROWS behind a column that counts them."""
+    return text(f"{cell},{header}", [f"{number},{row}" for number, row in enumerate(ROWS)])
+
+
+def without_findings(row: str) -> str:
+    name, _, rest = row.split(",", 2)
+    return f"{name},{rest}"
+
+
 SPELLINGS = {
     "official v2020": text(OFFICIAL, ROWS),
     "Patient Gender": text(GENDER, ROWS),
@@ -98,6 +118,21 @@ SPELLINGS = {
     "byte order mark": b"\xef\xbb\xbf" + text(OFFICIAL, ROWS),
     "CRLF": text(OFFICIAL, ROWS, newline="\r\n"),
     "CRLF, comma and byte order mark": b"\xef\xbb\xbf" + text(GENDER, ROWS, ",", "\r\n"),
+    "pair in one cell of the header": text(PAIRS, ROWS),
+    "pair in one cell, comma behind each row": text(PAIRS, ROWS, ","),
+    "_ for a blank": text(GENDER.replace(" ", "_"), ROWS),
+    "R's header": text(R, ROWS),
+    "index of pandas": indexed("", OFFICIAL),
+    "index of pandas, read and written again": indexed("Unnamed: 0", OFFICIAL),
+    "index of pandas and pair in one cell": indexed("", PAIRS),
+    "comma behind each row, read and written by pandas": text(GENDER + ",Unnamed: 11", ROWS, ","),
+    # What they say is left out, whatever it is.
+    "one-hot columns behind": text(OFFICIAL + ",No Finding,Nodule,Pleural Thickening", ROWS, ",1,0,1"),
+    "spacings as binary fractions": text(
+        OFFICIAL, [row.replace("0.143", "0.14300000000000002").replace("0.171", "0.17100000000000001") for row in ROWS]
+    ),
+    "whole numbers with a point": text(OFFICIAL, [row.replace("2500", "2500.0") for row in ROWS]),
+    "gzip": gzip.compress(text(OFFICIAL, ROWS)),
     "no newline at the end": text(OFFICIAL, ROWS).rstrip(),
     "blank lines at the end": text(OFFICIAL, ROWS) + b"\n\n",
 }
@@ -123,6 +158,11 @@ def test_rows_in_any_order_give_the_same_table(seed):
         ("Pneumothorax|Pneumonia|Pleural_Thickening", ("Pleural_Thickening", "Pneumonia", "Pneumothorax")),
         ("Nodule | Effusion", ("Effusion", "Nodule")),
         ("|".join(reversed(FINDINGS)), FINDINGS),
+        ("No_Finding", ()),
+        ("no finding", ()),
+        ("Pleural Thickening|Mass", ("Mass", "Pleural_Thickening")),
+        ("Pleural_thickening", ("Pleural_Thickening",)),
+        ("nodule|EFFUSION", ("Effusion", "Nodule")),
     ],
 )
 def test_findings_become_an_alphabetical_tuple(cell, findings):
@@ -156,6 +196,11 @@ def test_ages_are_whole_years(cell, years):
     assert read_silently(with_cell(2, 4, cell))["patient_age"][0] == years
 
 
+def test_rounded_spacings_are_taken_as_they_are():
+    table = read_silently(text(OFFICIAL, [row.replace("0.143", "0.14") for row in ROWS]))
+    assert table["pixel_spacing_x"].tolist() == pytest.approx([0.14, 0.14, 0.168, 0.171])
+
+
 def test_impossible_ages_are_unknown_and_one_warning_counts_them():
     content = text(GENDER, aged("57", "413", "", "121"))
     with pytest.warns(UserWarning, match="no possible age in 3 rows") as warned:
@@ -169,7 +214,16 @@ def test_impossible_ages_are_unknown_and_one_warning_counts_them():
 ERRORS = {
     "unknown finding": (with_cell(3, 1, "Effusion|Nodul"), ["row 3", "'Effusion|Nodul'", "Infiltration, Mass, Nodule"]),
     "finding of the box list": (with_cell(3, 1, "Infiltrate"), ["row 3", "'Infiltrate'"]),
-    "finding in lower case": (with_cell(3, 1, "nodule"), ["row 3", "'nodule'"]),
+    "finding beside a typing error": (with_cell(3, 1, "Nodule,Mass"), ["row 3", "12 cells; expected 11"]),
+    "findings joined by a comma": (with_cell(3, 1, '"Nodule,Mass"'), ["row 3", "'Nodule,Mass'", "joined by |"]),
+    "one-hot columns only": (
+        text(OFFICIAL.replace("Finding Labels,", "") + ",Nodule", [f"{without_findings(row)},1" for row in ROWS]),
+        ["has 0 columns for findings", "Image Index,Follow-up #"],
+    ),
+    "pair in one cell of the rows too": (
+        text(PAIRS, [row.replace("2682,2749", '"2682,2749"') for row in ROWS]),
+        ["row 2: 10 cells; expected 11"],
+    ),
     "no cell of findings": (with_cell(3, 1, ""), ["row 3", "findings is ''"]),
     "No Finding beside a finding": (
         with_cell(5, 1, "No Finding|Mass"),

@@ -8,11 +8,11 @@ from etils import epath
 from nih_chest_xray import parallel, sources
 from nih_chest_xray.cohort import SUBSETS
 from nih_chest_xray.files import ReleaseError
+from nih_chest_xray.find import find_release
 from nih_chest_xray.local_build import LocalBuild
 from nih_chest_xray.manifest import make_manifest
 from nih_chest_xray.plan import make_plan
 from nih_chest_xray.png import ImageError
-from nih_chest_xray.release import find_release
 
 
 @pytest.fixture

@@ -51,6 +51,20 @@ def test_a_wheel_built_from_the_sdist_is_complete_too(dist, tmp_path):
         assert wheel.read("nih_chest_xray/checksums.tsv") == (ROOT / "checksums" / "checksums.tsv").read_bytes()
 
 
+@pytest.mark.parametrize("name", ["checksums.tsv", "splits.tsv"])
+def test_the_packages_copy_is_the_one_in_checksums(name):
+    assert (ROOT / "nih_chest_xray" / name).read_bytes() == (ROOT / "checksums" / name).read_bytes()
+
+
+def test_the_repository_has_no_symbolic_link():
+    """Where git makes none, as on most Windows machines, a link becomes a text file that names its target."""
+    listed = subprocess.run(["git", "ls-files", "--stage"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a clone: git ls-files fails here")
+    assert "nih_chest_xray/checksums.tsv" in listed.stdout
+    assert not [line for line in listed.stdout.splitlines() if line.startswith("120000")]
+
+
 def test_checksums_list_the_twelve_archives_and_four_tables():
     with (ROOT / "checksums" / "checksums.tsv").open() as file:
         rows = list(csv.reader(file, delimiter="\t"))

@@ -9,11 +9,17 @@ import pytest
 from etils import epath
 
 import nih_chest_xray
-from nih_chest_xray.removal import REPLACED, UNFINISHED, Kind, RemovalRefusedError, is_dataset, remove
+from nih_chest_xray.removal import (
+    REPLACED,
+    UNFINISHED,
+    UNFINISHED_DOWNLOAD,
+    RemovalRefusedError,
+    is_dataset,
+    remove,
+)
 
 SHARD = "nih_chest_xray-train.tfrecord-00000-of-00001"
 BUCKET = "bucket_01234567-89ab-cdef-0123-456789abcdef_007.tmp"
-PART = Kind("an unfinished download", re.compile(r"images_\d{3}\.tar\.gz\.part"), None)
 
 
 def folder_of(place: Path, *names: str) -> epath.Path:
@@ -98,9 +104,9 @@ def test_pipe_with_the_name_of_a_shard_is_left(tmp_path):
 
 def test_single_file_is_removed_by_its_name_only(tmp_path):
     folder_of(tmp_path, "images_001.tar.gz.part", "images_001.tar.gz")
-    remove(epath.Path(tmp_path / "images_001.tar.gz.part"), PART, within=epath.Path(tmp_path))
+    remove(epath.Path(tmp_path / "images_001.tar.gz.part"), UNFINISHED_DOWNLOAD, within=epath.Path(tmp_path))
     with pytest.raises(RemovalRefusedError):
-        remove(epath.Path(tmp_path / "images_001.tar.gz"), PART, within=epath.Path(tmp_path))
+        remove(epath.Path(tmp_path / "images_001.tar.gz"), UNFINISHED_DOWNLOAD, within=epath.Path(tmp_path))
     assert names_in(tmp_path) == ["images_001.tar.gz"]
 
 
@@ -130,4 +136,5 @@ def test_nothing_in_the_package_deletes_but_the_one_module_and_only_what_was_jus
         ("interruption.py", "rename"),  # Sets a dataset aside and brings it back.
         ("catalog/site.py", "rename"),  # Gives a new site its name.
         ("spool.py", "truncate"),  # A temporary file without a name.
+        *(("transfer.py", name) for name in ("rename", "truncate")),  # Of the part of a file that comes.
     }

@@ -1,4 +1,4 @@
-"""Tests of builds from resized copies: only where the config allows them, and said wherever a dataset is told of."""
+"""Tests of builds from resized copies: only where the config allows them, and then said wherever it matters."""
 
 import json
 import re

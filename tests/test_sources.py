@@ -22,7 +22,6 @@ NOT_IMAGES = {
     "._00000001_000.png": b"a Mac's resource fork",
     "00000001_000.png.txt": b"text",
     "1_0.png": b"another name",
-    "00000001_000.PNG": b"another name",
     "readme.txt": b"text",
 }
 

@@ -26,8 +26,9 @@ _COLUMNS = {
 def croissant(built: Built, examples: pd.DataFrame, files: list[DataFile], url: str | None) -> str:
     """Returns the JSON-LD of a dataset.
 
-    `metadata.csv` is the record set "metadata". With records in Parquet the record sets "train", "validation" and
-    "test" hold the examples, each the bytes that `features.deserialize_example` reads.
+    `metadata.csv` is the record set "metadata". With records in Parquet, alone or beside other formats, the
+    record sets "train", "validation" and "test" hold the examples, each the bytes that `features.deserialize_example`
+    reads.
 
     Args:
       built: The dataset.
@@ -54,7 +55,7 @@ def croissant(built: Built, examples: pd.DataFrame, files: list[DataFile], url: 
         data_preprocessing_protocol=texts.preprocessing(built),
         data_annotation_protocol=texts.annotation(built),
         machine_annotation_tools=_tools(built),
-        data_biases=[*texts.biases(built), _composition(examples)],
+        data_biases=[*texts.biases(built, examples), _composition(examples)],
         data_limitations=texts.limits(built),
         data_use_cases=texts.use_cases(built),
         personal_sensitive_information=texts.sensitive(built),
@@ -114,7 +115,7 @@ def _metadata_records() -> mlc.RecordSet:
 def _example_records(built: Built, files: list[DataFile]) -> list[mlc.RecordSet]:
     """TFDS writes Parquet with one column, `data`: an example as a serialized tf.train.Example."""
     record_sets = []
-    for subset in built.subsets if built.file_format == "parquet" else ():
+    for subset in built.subsets:
         shards = [file.name for file in files if file.name.startswith(f"{DATASET}-{subset}.parquet-")]
         for number, shard in enumerate(shards):
             name = subset if len(shards) == 1 else f"{subset}_{number:05d}"
@@ -132,7 +133,10 @@ def _example_records(built: Built, files: list[DataFile]) -> list[mlc.RecordSet]
 
 def _missing(built: Built, examples: pd.DataFrame) -> str:
     unknown = int((examples["patient_age"] < 0).sum())
-    return f"{texts.missing_images(built)}. The age of {unknown:,} examples is unknown and stored as -1."
+    return (
+        f"{texts.missing_images(built)}. The age of {unknown:,} examples is unknown and stored as -1."
+        f" {' '.join(texts.trial(built))}".rstrip()
+    )
 
 
 def _composition(examples: pd.DataFrame) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import functools
-import io
 import json
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,10 +16,13 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from nih_chest_xray.cohort import CLASSES, SUBSETS
-from nih_chest_xray.features import label_files
+from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.dataset_folder import DatasetError, open_builder, plain_files, read_dataset_info, read_metadata
+from nih_chest_xray.features import differences, label_files
 from nih_chest_xray.labels import NO_FINDING
+from nih_chest_xray.metadata_schema import DATASET, shown
 
-DATASET = "nih_chest_xray"
+_NEEDED = ("features.json", "metadata.json", "metadata.csv")
 # From DATA_DIR, from DATA_DIR/nih_chest_xray, from a config's folder, and from the dataset's own.
 _DEPTHS = ("*/*/*", "*/*", "*", "")
 _TASKS = {
@@ -40,24 +45,28 @@ class Built:
       place: The same, relative to the folder in which datasets were looked for; '.' for that folder itself.
       builder: TFDS's, which reads it without the code that wrote it.
       metadata: Of `metadata.json`.
+      made: The config that it names; of augmentations that this process does not know, the names alone.
+      table: The columns of `metadata.csv`: image_name, label and subset; and row, as a text editor counts lines.
       versions: Of all datasets of this config that were found, the newest first.
     """
 
     path: epath.Path
     place: str
     builder: tfds.core.DatasetBuilder
-    metadata: dict[str, Any]
+    metadata: Mapping[str, Any]
+    made: NihChestXrayConfig
+    table: pd.DataFrame
     versions: tuple[str, ...]
 
     @property
     def config(self) -> dict[str, Any]:
-        """The config's fields, with its name."""
-        return self.metadata["config"]
+        """The config's fields, as JSON has them, with its name; of a field that a later version added, the default."""
+        return {"name": self.made.name, **json.loads(json.dumps(self.made.choices))}
 
     @property
     def config_name(self) -> str:
         """The config's name."""
-        return self.config["name"]
+        return self.made.name
 
     @property
     def version(self) -> str:
@@ -111,11 +120,6 @@ class Built:
         modified = (self.path / "dataset_info.json").stat().mtime
         return datetime.datetime.fromtimestamp(int(modified), datetime.UTC).date()
 
-    @functools.cached_property
-    def table(self) -> pd.DataFrame:
-        """The columns of `metadata.csv`: image_name, label and subset."""
-        return pd.read_csv(io.BytesIO((self.path / "metadata.csv").read_bytes()), dtype=str, keep_default_na=False)
-
     def labels(self, label: str) -> tuple[str, ...]:
         """The classes that a label of `metadata.csv` names."""
         return tuple(label.split("|")) if NO_FINDING in self.classes else (label,)
@@ -136,9 +140,14 @@ def find_datasets(folder: epath.PathLike) -> list[Built]:
     found: dict[str, dict[tfds.core.Version, epath.Path]] = {}
     for depth in _DEPTHS:
         for info in sorted(root.glob(f"{depth}/dataset_info.json".lstrip("/"))):
-            about = _read_json(info)
-            if about.get("name") == DATASET and "incomplete" not in info.parent.name:
-                versions = found.setdefault(about.get("configName", ""), {})
+            if "incomplete" in info.parent.name:
+                continue
+            try:
+                about = read_dataset_info(info.parent)
+            except DatasetError as error:
+                raise damaged(info.parent, error) from error
+            if about.get("name") == DATASET:
+                versions = found.setdefault(about["configName"], {})
                 versions[tfds.core.Version(about["version"])] = info.parent
     if not found:
         raise CatalogError(
@@ -150,14 +159,8 @@ def find_datasets(folder: epath.PathLike) -> list[Built]:
 
 def damaged(folder: epath.Path, problem: object) -> CatalogError:
     """Returns the error that tells of a dataset that cannot be read."""
-    return CatalogError(f"{folder} cannot be read: {problem}; `nih-chest-xray verify {folder}` tells what is wrong")
-
-
-def _read_json(path: epath.Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise damaged(path.parent, f"{path.name} is no JSON ({error})") from error
+    quoted = shlex.quote(os.fspath(folder))
+    return CatalogError(f"{folder} cannot be read: {problem}; `nih-chest-xray verify {quoted}` tells what is wrong")
 
 
 def _require_all(folder: epath.Path, missing: list[str]) -> None:
@@ -171,16 +174,25 @@ def _require_all(folder: epath.Path, missing: list[str]) -> None:
 def _read(root: epath.Path, versions: dict[tfds.core.Version, epath.Path]) -> Built:
     newest, *_ = ordered = sorted(versions, reverse=True)
     path = versions[newest]
-    missing = [name for name in ("features.json", "metadata.json", "metadata.csv") if not (path / name).exists()]
-    _require_all(path, missing)
-    _read_json(path / "features.json")  # TFDS reads it too, but does not say which file it could not read.
-    metadata = _read_json(path / "metadata.json")
-    builder = tfds.builder_from_directory(path)
-    _require_all(path, [name for name in label_files(builder.info.features) if not (path / name).exists()])
+    if not str(Path(path).absolute()).isprintable():  # It goes into lists of a line a file, and into code.
+        raise CatalogError(f"{shown(str(path))} has characters in its name that cannot be written; rename the folder")
+    try:
+        names = {file.name for file in plain_files(path)}
+        _require_all(path, [name for name in _NEEDED if name not in names])
+        builder = open_builder(path)
+    except DatasetError as error:
+        raise damaged(path, error) from error
+    _require_all(path, [name for name in label_files(builder.info.features) if name not in names])
+    told = read_metadata(path, builder.info.config_name, registered=False)
+    problems = [*told.problems, *(differences(builder.info.features, told.config) if told.config else ())]
+    if problems:
+        raise damaged(path, DatasetError(problems))
     return Built(
         path=path,
         place=str(path.relative_to(root)),
         builder=builder,
-        metadata=metadata,
+        metadata=told.metadata,
+        made=told.config,
+        table=told.listed,
         versions=tuple(map(str, ordered)),
     )

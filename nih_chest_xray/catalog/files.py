@@ -8,6 +8,7 @@ import os
 import urllib.parse
 
 from nih_chest_xray.catalog.datasets import Built
+from nih_chest_xray.dataset_folder import plain_files
 
 _CHUNK = 1 << 20
 
@@ -47,15 +48,14 @@ def list_files(built: Built, page: os.PathLike, url: str | None) -> list[DataFil
         base = os.path.relpath(os.path.realpath(base), os.path.realpath(page))
     return [
         DataFile(path.name, path.stat().length, _sha256(path), f"{base}/{path.name}")
-        for path in sorted(built.path.iterdir())
-        if path.is_file()
+        for path in plain_files(built.path)
     ]
 
 
 def location(built: Built, url: str | None) -> str:
     """Returns where a dataset's folder is: under the URL, or else its absolute path."""
     if url:
-        return url.rstrip("/") + ("" if built.place == "." else f"/{built.place}")
+        return url.rstrip("/") + ("" if built.place == "." else f"/{urllib.parse.quote(built.place)}")
     path = os.fspath(built.path)
     return path if "://" in path else os.path.abspath(path)  # noqa: PTH100
 

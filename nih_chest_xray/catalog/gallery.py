@@ -12,9 +12,10 @@ import pandas as pd
 import tensorflow_datasets as tfds
 
 from nih_chest_xray.augmentation import NO_AUGMENTATION
-from nih_chest_xray.catalog.datasets import Built
-from nih_chest_xray.catalog.statistics import READ_CONFIG, originals
+from nih_chest_xray.catalog.datasets import Built, damaged
+from nih_chest_xray.catalog.statistics import READ_CONFIG, class_name, originals
 from nih_chest_xray.image import decode_stored
+from nih_chest_xray.interruption import first_line
 from nih_chest_xray.labels import UNKNOWN_AGE
 from nih_chest_xray.manifest import source_of
 
@@ -63,7 +64,11 @@ class Gallery:
 
 
 def make_gallery(built: Built, examples: pd.DataFrame, folder: Path) -> Gallery:
-    """Chooses examples and writes their pictures into `folder`/images."""
+    """Chooses examples and writes their pictures into `folder`/images.
+
+    Raises:
+      CatalogError: An image cannot be decoded, or a box is outside of its image.
+    """
     near = examples[examples["number"] < _WITHIN]
     pairs = _choose_pairs(near)
     shown = {name for pair in pairs for name in pair}
@@ -71,9 +76,12 @@ def make_gallery(built: Built, examples: pd.DataFrame, folder: Path) -> Gallery:
     singles = _choose_singles(built, near[~near["patient_id"].isin(patients)])
     wanted = near[near["image_name"].isin(shown | set(singles))]
     (folder / "images").mkdir()
-    pictures = {
-        row.image_name: _make_picture(built, row, example, folder) for row, example in _read_again(built, wanted)
-    }
+    try:
+        pictures = {
+            row.image_name: _make_picture(built, row, example, folder) for row, example in _read_again(built, wanted)
+        }
+    except Exception as error:  # An image or a box that is none; and what records without one set off in TensorFlow.
+        raise damaged(built.path, f"its images ({first_line(error)})") from error
     return Gallery(
         tuple(pictures[name] for name in singles), tuple((pictures[source], pictures[copy]) for source, copy in pairs)
     )
@@ -140,7 +148,7 @@ def _make_picture(built: Built, row: Any, example: dict[str, Any], folder: Path)
     cv2.imwrite(str(folder / file), cv2.resize(pixels, (SIDE, SIDE), interpolation=smaller), _JPEG)
     names = built.builder.info.features["bboxes"]["finding"].names
     boxes = tuple(
-        (names[int(finding)], *_pixels(*map(float, box)))
+        (class_name(names, finding), *_pixels(*map(float, box)))
         for box, finding in zip(example["bboxes"]["bbox"], example["bboxes"]["finding"], strict=True)
     )
     age = "age unknown" if row.patient_age == UNKNOWN_AGE else f"{row.patient_age} years"
@@ -158,6 +166,8 @@ def _make_picture(built: Built, row: Any, example: dict[str, Any], folder: Path)
 
 
 def _pixels(ymin: float, xmin: float, ymax: float, xmax: float) -> tuple[float, float, float, float]:
+    if not (0 <= ymin <= ymax <= 1 and 0 <= xmin <= xmax <= 1):
+        raise ValueError(f"a box from {xmin}, {ymin} to {xmax}, {ymax}, in shares of the image")
     values = (xmin, ymin, xmax - xmin, ymax - ymin)
     return tuple(round(value * SIDE, 1) for value in values)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import textwrap
 
 from nih_chest_xray.catalog.datasets import DATASET, Built
@@ -38,13 +39,14 @@ def snippets(built: Built, url: str | None) -> list[Snippet]:
     found = []
     if place.startswith(("http://", "https://")):
         place = f"{_FETCHED}/{DATASET}/{built.config_name}/{built.version}"
+        into = shlex.quote(place)
         found.append(
             Snippet(
                 "fetch",
                 "Download, with manifest.tsv and SHA256SUMS from this page",
                 "Shell",
-                f"tail -n +2 manifest.tsv | cut -f 1 | wget -nv -N --no-if-modified-since -i - -P {place}\n"
-                f'(sums="$PWD/SHA256SUMS" && cd {place} && sha256sum --quiet -c "$sums")',
+                f"tail -n +2 manifest.tsv | cut -f 1 | wget -nv -N --no-if-modified-since -i - -P {into}\n"
+                f'(sums="$PWD/SHA256SUMS" && cd {into} && sha256sum --quiet -c "$sums")',
             )
         )
     by_index = built.file_format == "array_record"
@@ -95,7 +97,9 @@ def _opened(built: Built, place: str, by_index: bool) -> str:
 
 def _quoted(text: str) -> str:
     """As Python writes it, in double quotes."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    # What cannot be seen, or turns the writing around, is not to stand in code that somebody copies.
+    return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in escaped) + '"'
 
 
 _BY_NAME = """\

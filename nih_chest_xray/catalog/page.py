@@ -22,6 +22,7 @@ from nih_chest_xray.catalog.gallery import SIDE, Gallery
 from nih_chest_xray.catalog.loading import packages, snippets
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.downloads import RELEASE_PAGE
+from nih_chest_xray.records import formats
 
 
 def dataset_page(
@@ -31,6 +32,7 @@ def dataset_page(
     return _render(
         "dataset.html.jinja",
         built=built,
+        examples=examples,
         info=built.builder.info,
         texts=texts,
         facts=_facts(built, files),
@@ -108,10 +110,10 @@ def _facts(built: Built, files: list[DataFile]) -> list[tuple[str, str]]:
     examples = f"{built.total:,}" + (f" ({copies:,} augmented copies)" if copies else "")
     return [
         ("Examples", examples),
-        ("Patients", f"{sum(built.metadata['patients'].values()):,}" + (" synthetic" if built.synthetic else "")),
+        ("Patients", texts.patients(built) + (" synthetic" if built.synthetic else "")),
         ("Images", f"{width} × {height}, grey, {built.config['image_format'].upper()}"),
         ("Size", f"{_size(sum(file.size for file in files))} in {len(files)} files"),
-        ("Format", built.file_format),
+        ("Format", ", ".join(file_format.value for file_format in formats(built.builder.info))),
         ("Version", f"{built.version}, {built.built_on:%-d %b %Y}"),
     ]
 

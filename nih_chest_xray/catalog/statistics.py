@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,15 @@ import tensorflow_datasets as tfds
 from nih_chest_xray.augmentation import NO_AUGMENTATION
 from nih_chest_xray.catalog.datasets import Built, damaged
 from nih_chest_xray.interruption import first_line
-from nih_chest_xray.labels import FINDINGS, SEXES, UNKNOWN_AGE, label_string
+from nih_chest_xray.labels import FINDINGS, OLDEST_AGE, SEXES, UNKNOWN_AGE, label_string
+from nih_chest_xray.manifest import source_of, summarise
+from nih_chest_xray.metadata_schema import shown
+from nih_chest_xray.records import claims_too_much, shards
 
 AGE_BAND = 10
 """Years."""
 _KEYS = ("image_name", "label", "findings", "augmentation", "patient_id", "patient_age", "patient_sex", "view_position")
+_EXPERT_KEY = "text_mined_label"
 # One file after the other, so that an example's number is its place in the subset; and nothing is kept in memory. How
 # many there are is checked by `read_examples`, whose error says more than TensorFlow's.
 READ_CONFIG = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False, assert_cardinality=False)
@@ -34,12 +38,18 @@ def read_examples(built: Built) -> pd.DataFrame:
     Raises:
       CatalogError: Records cannot be read, or are not those that `metadata.csv` lists.
     """
+    _refuse_overlong_records(built)
     try:
         examples = _read_records(built)
     except Exception as error:  # TensorFlow's errors, Arrow's, array_record's: what damaged files set off in them.
         # TensorFlow puts the names of its operations around what it says.
         problem = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*", "", first_line(error))
         raise damaged(built.path, f"its records ({problem})") from error
+    for row in examples.itertuples(index=False):
+        if source_of(row.image_name) is None:
+            raise damaged(built.path, f"a record calls its image {shown(row.image_name)}, which no image is called")
+        if not UNKNOWN_AGE <= row.patient_age <= OLDEST_AGE:  # An age of millions would make as many bands.
+            raise damaged(built.path, f"the record of {row.image_name} has a patient of {row.patient_age} years")
     columns = ["image_name", "label", "subset"]
     if not _sorted(examples[columns]).equals(_sorted(built.table[columns])):
         raise damaged(
@@ -47,7 +57,19 @@ def read_examples(built: Built) -> pd.DataFrame:
             f"metadata.csv does not list the examples that the records hold, {len(built.table)} and {len(examples)}, or"
             " gives them other labels or subsets",
         )
+    for subset, split in built.builder.info.splits.items():
+        if split.num_examples != (number := int((examples["subset"] == subset).sum())):
+            raise damaged(built.path, f"{subset} has {number:,} records; by dataset_info.json {split.num_examples:,}")
+    counted = summarise(examples, built.made)
+    if other := [key for key, value in counted.items() if built.metadata.get(key) != value]:
+        raise damaged(built.path, f"metadata.json has other {' and '.join(other)} than its records")
     return examples
+
+
+def _refuse_overlong_records(built: Built) -> None:
+    for _, path in shards(built.builder.info) if built.file_format == "tfrecord" else ():
+        if path.exists() and claims_too_much(path):
+            raise damaged(built.path, f"a record of {path.name} says that it is far too long")
 
 
 def _sorted(table: pd.DataFrame) -> pd.DataFrame:
@@ -56,23 +78,34 @@ def _sorted(table: pd.DataFrame) -> pd.DataFrame:
 
 def _read_records(built: Built) -> pd.DataFrame:
     features = built.builder.info.features
-    label = features["label"]
     findings = features["findings"].feature.names
-    named = {key: features[key].names for key in ("augmentation", "patient_sex", "view_position")}
+    keys = [*_KEYS, *([_EXPERT_KEY] if _EXPERT_KEY in features else [])]
+    named = {key: features[key].names for key in keys if isinstance(features[key], tfds.features.ClassLabel)}
     rows = []
     for subset in built.subsets:
         for number, example in enumerate(_examples_without_images(built, subset)):
-            row = {key: example[key] for key in _KEYS} | {"subset": subset, "number": number}
-            row |= {key: names[int(example[key])] for key, names in named.items()}
+            row = {key: example[key] for key in keys} | {"subset": subset, "number": number}
+            row |= {key: class_name(names, example[key]) for key, names in named.items()}
             row["image_name"] = example["image_name"].decode()
-            row["findings"] = tuple(findings[int(code)] for code in example["findings"])
+            row["findings"] = tuple(class_name(findings, code) for code in example["findings"])
             row["boxes"] = len(example["bboxes"]["finding"])
-            if isinstance(label, tfds.features.ClassLabel):
-                row["label"] = label.names[int(example["label"])]
-            else:
+            if "label" not in named:
                 row["label"] = label_string([name for name, has in zip(FINDINGS, example["label"], strict=True) if has])
             rows.append(row)
+    if not rows:
+        raise ValueError("there are none")
     return pd.DataFrame(rows)
+
+
+def class_name(names: Sequence[str], code: Any) -> str:
+    """Returns the name of a class.
+
+    Raises:
+      ValueError: There is none of this number. (-1 stands for a class that is not known, which no example of ours has.)
+    """
+    if not 0 <= code < len(names):
+        raise ValueError(f"class {code} of {len(names)}")
+    return names[int(code)]
 
 
 def originals(examples: pd.DataFrame) -> pd.DataFrame:
@@ -85,6 +118,36 @@ def finding_counts(examples: pd.DataFrame, subsets: list[str]) -> pd.DataFrame:
     has = _indicators(examples)
     counts = {subset: has[(examples["subset"] == subset).to_numpy()].sum(axis=0) for subset in subsets}
     return pd.DataFrame(counts, index=list(FINDINGS))
+
+
+def populations(examples: pd.DataFrame, positive: str, names: frozenset[str]) -> pd.DataFrame:
+    """Returns whom the subsets show, in a task of two classes: a row a subset, of images that are no copies.
+
+    Args:
+      examples: As `read_examples` returns them.
+      positive: The label of the positive class.
+      names: The findings that the text-mined label of that class stands for.
+
+    Returns:
+      Numbers of images: `images`, `front` (AP), `positive`, `negative`, `mined` (that have one of the findings), `both`
+      (of these, positive) and `other` (negative, with text-mined findings, none of them one of `names`).
+    """
+    table = originals(examples)
+    is_positive = table["label"] == positive
+    mined = table["findings"].map(lambda findings: not names.isdisjoint(findings)).astype(bool)
+    flags = pd.DataFrame(
+        {
+            "images": True,
+            "front": table["view_position"] == "AP",
+            "positive": is_positive,
+            "negative": ~is_positive,
+            "mined": mined,
+            "both": mined & is_positive,
+            "other": ~mined & ~is_positive & (table["findings"].str.len() > 0),
+        },
+        table.index,
+    )
+    return flags.groupby(table["subset"], sort=False).sum()
 
 
 def co_occurrence(examples: pd.DataFrame) -> pd.DataFrame:
@@ -117,5 +180,6 @@ def _examples_without_images(built: Built, subset: str) -> Iterator[dict[str, An
     if built.file_format == "array_record":
         # TFDS reads it as a data source only, which can leave images encoded but not out.
         return iter(built.builder.as_data_source(subset, decoders={"image": tfds.decode.SkipDecoding()}))
-    wanted = tfds.decode.PartialDecoding(dict.fromkeys(_KEYS, True) | {"bboxes": {"finding": True}})
+    keys = [key for key in (*_KEYS, _EXPERT_KEY) if key in built.builder.info.features]
+    wanted = tfds.decode.PartialDecoding(dict.fromkeys(keys, True) | {"bboxes": {"finding": True}})
     return iter(tfds.as_numpy(built.builder.as_dataset(split=subset, decoders=wanted, read_config=READ_CONFIG)))

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import pandas as pd
+
 from nih_chest_xray.catalog.datasets import Built
+from nih_chest_xray.catalog.statistics import populations
+from nih_chest_xray.cohort import CLASSES, POSITIVE
 from nih_chest_xray.downloads import RELEASE_PAGE
+from nih_chest_xray.manifest import cap_of, cut_subsets
+from nih_chest_xray.release import ARCHIVES
 
 ACKNOWLEDGEMENT = "The NIH Clinical Center is the provider of the data."
 CODE_LICENSE = "https://spdx.org/licenses/Apache-2.0.html"
@@ -15,20 +23,46 @@ _RESEARCH = (
 
 
 def notice(built: Built) -> str | None:
-    """Returns what has to be said before anything else: that a dataset is synthetic, or only a part."""
+    """Returns what has to be said before anything else: that a dataset is synthetic, a part or a trial build."""
+    texts = []
     if built.synthetic:
-        return (
+        texts.append(
             "Synthetic: every image is drawn by code. No patient is behind it, and nothing of the NIH's release is in"
             " it. It shows what the dataset looks like and runs the code that uses it; nothing learned from it holds"
             " for people."
         )
-    texts = []
-    if built.metadata["missing_images"]:
-        without = f" It has no subset {' and no '.join(built.absent)}." if built.absent else ""
-        texts.append(f"A part: {missing_images(built)}.{without}")
+    else:
+        texts += part(built)
     if copies := resized(built):
         texts.append(f"Not the NIH's pixels: {copies}.")
-    return " ".join(texts) or None
+    return " ".join(texts + trial(built)) or None
+
+
+def part(built: Built) -> list[str]:
+    """Returns what of the release or of its config a dataset does not hold."""
+    texts = []
+    if archives := built.config.get("archives"):  # Datasets of an earlier version do not have this field.
+        numbers = " and ".join(filter(None, (", ".join(map(str, archives[:-1])), str(archives[-1]))))
+        texts.append(
+            f"Images of the NIH's archive{'s' if len(archives) > 1 else ''} {numbers} of {len(ARCHIVES)} only, each in"
+            " the subset that it has in a build of the whole release."
+        )
+    if built.metadata["missing_images"]:
+        texts.append(f"A part: {missing_images(built)}.")
+    if texts and built.absent:
+        texts.append(f"It has no subset {' and no '.join(built.absent)}.")
+    return texts
+
+
+def trial(built: Built) -> list[str]:
+    """Returns that a dataset is a trial build, if it is one that the cap has cut."""
+    if not cut_subsets(built.metadata):
+        return []
+    return [
+        f"A trial build of at most {cap_of(built.metadata):,} examples a subset (--max_examples_per_split), not a whole"
+        " dataset: the examples are the first that the build came to, not a fair part, and nothing should be trained or"
+        " measured on them."
+    ]
 
 
 def missing_images(built: Built) -> str:
@@ -94,23 +128,67 @@ def limits(built: Built) -> list[str]:
     ]
 
 
-def biases(built: Built) -> list[str]:
-    """Returns in what the dataset differs from the people that one might take it for."""
+def biases(built: Built, examples: pd.DataFrame) -> list[str]:
+    """Returns in what the dataset differs from the people that one might take it for, and its subsets from each other.
+
+    Args:
+      built: The dataset.
+      examples: As `statistics.read_examples` returns them.
+    """
     if built.synthetic:
-        return ["Nearly half of the synthetic patients have a nodule, far more than in any hospital."]
-    texts = ["One institution: patients of the NIH Clinical Center, on its devices and with its reports."]
-    stride = built.config["healthy_stride"]
-    if built.config["task"] != "findings":
+        drawn = "Nearly half of the synthetic patients have a nodule, far more than in any hospital."
+        return [drawn, *trial(built)]
+    task, stride = built.config["task"], built.config["healthy_stride"]
+    texts = [
+        "One institution: patients of the NIH Clinical Center, on its devices and with its reports.",
+        *trial(built),
+    ]
+    if built.config.get("archives"):
+        texts.append("The NIH's archives hold patients in the order of their numbers: one is no random part of all.")
+    if built.metadata.get("shared_patients"):
+        texts.append(patient_subsets(built))
+    if task == "nodule":
         texts.append(
             "Images with other findings alone are left out: all are either of the positive class or No Finding."
         )
     if stride > 1:
-        texts.append(f"One of every {stride} No Finding images is kept, so classes are not as frequent as in practice.")
+        of_training = " of training" if task == EXPERT_TASK else ""
+        texts.append(
+            f"One of every {stride} No Finding images{of_training} is kept, so classes are not as frequent as in"
+            " practice."
+        )
+    if task == EXPERT_TASK:
+        return texts + _populations(examples)
     texts.append(
         "The text-mined labels miss nodules and name others that radiologists do not see: of the 605 images that"
-        " radiologists call nodule or mass (Majkowska et al., Radiology 2019) they have 256, and of their own 455"
+        " radiologists call nodule or mass (Majkowska et al., Radiology 2020) they have 256, and of their own 455"
         " radiologists confirm 256."
     )
+    return texts
+
+
+def _populations(examples: pd.DataFrame) -> list[str]:
+    """Returns how training and evaluation differ in the task that radiologists evaluate."""
+    _, positive = CLASSES[EXPERT_TASK]
+    table = populations(examples, positive, POSITIVE[EXPERT_TASK])
+
+    def shares(part: str, whole: str, subsets: Iterable[str]) -> str:
+        texts = []
+        for subset in subsets:
+            number, of = table.at[subset, part], table.at[subset, whole]
+            texts.append(f"{number:,} of {of:,}{f' ({100 * number / of:.0f} %)' if of else ''} in {subset}")
+        return ", ".join(texts)
+
+    texts = [f"Images taken from front to back (AP): {shares('front', 'images', table.index)}."]
+    if evaluation := [subset for subset in table.index if subset != "train"]:
+        texts += [
+            "Training negatives are No Finding only; validation and test are images that radiologists labelled,"
+            " whatever else these show. Negatives that have other text-mined findings, but neither Nodule nor Mass:"
+            f" {shares('other', 'negative', evaluation)}.",
+            "The text-mined labels miss nodules and masses and name others that radiologists do not see. Of the images"
+            f" that radiologists call nodule or mass they have {shares('both', 'positive', evaluation)}; of their own"
+            f" radiologists confirm {shares('both', 'mined', evaluation)}.",
+        ]
     return texts
 
 
@@ -118,14 +196,34 @@ def use_cases(built: Built) -> list[str]:
     """Returns what the dataset is made for, and what not."""
     if built.synthetic:
         return ["A first run of a training program, and its tests.", "Not for any statement about patients."]
+    official = built.config["split"] == "official"
     uses = {
-        "nodule": "Training and evaluating classifiers of pulmonary nodules.",
-        "findings": "Training and evaluating classifiers of 14 findings, comparable with papers on the NIH's test list"
-        if built.config["split"] == "official"
-        else "Training and evaluating classifiers of 14 findings",
-        "nodule_expert": "Training classifiers of nodules and masses, and evaluating them on radiologists' labels.",
+        "nodule": "Training and evaluating classifiers of pulmonary nodules",
+        "findings": "Training and evaluating classifiers of 14 findings"
+        + (", comparable with papers on the NIH's test list" if official else ""),
+        "nodule_expert": "Training classifiers of nodules and masses, and evaluating them on radiologists' labels",
     }
-    return [uses[built.config["task"]].rstrip(".") + ".", _RESEARCH]
+    shared = (
+        "617 of the 860 patients in the test subset of nodule_expert are in the training subset of nodule, from which"
+        " nodule_augmented has the same"
+    )
+    if built.config["task"] == EXPERT_TASK:
+        fit = (
+            f"Not for evaluating a network that was trained on nodule: {shared}. One that was trained on the training"
+            " subset of findings may be evaluated on the test subset, whose images are all in the NIH's test list, but"
+            " not on validation, whose images are not."
+        )
+    elif official:
+        fit = (
+            "A network that is trained on the training subset may be evaluated on radiologists' labels too: on the test"
+            " subset of nodule_expert, whose images are all in the NIH's test list, but not on its validation subset."
+        )
+    else:
+        fit = (
+            "A network that is trained on it must not be evaluated on nodule_expert, which shares patients with such a"
+            f" split: {shared}."
+        )
+    return [f"{uses[built.config['task']]}.", fit]
 
 
 def sensitive(built: Built) -> list[str]:
@@ -140,14 +238,14 @@ def sensitive(built: Built) -> list[str]:
 
 def collection(built: Built) -> str:
     """Returns how images came to be in the dataset."""
-    patients = sum(built.metadata["patients"].values())
     if built.synthetic:
-        return f"{built.total:,} images of {patients:,} synthetic patients, drawn by code from a seed."
+        return f"{built.total:,} images of {patients(built)} synthetic patients, drawn by code from a seed."
     copies = sum(built.metadata["augmented"].values())
     return (
         "Frontal chest radiographs of patients of the NIH Clinical Center, with labels mined from their radiology"
         f" reports, released by the NIH as ChestX-ray14 ({RELEASE_PAGE}): 112,120 images of 30,805 patients. This"
-        f" config holds {built.total - copies:,} of them, of {patients:,} patients, and {copies:,} augmented copies."
+        f" dataset holds {built.total - copies:,} of them, of {patients(built)} patients, and {copies:,} augmented"
+        " copies."
     )
 
 
@@ -162,7 +260,7 @@ def preprocessing(built: Built) -> list[str]:
         f" {config['image_format'].upper()}."
         if size
         else f"The {source} 1024 x 1024 images are stored as they are, grey, as PNG.",
-        "Each patient is in one subset only.",
+        patient_subsets(built),
     ]
     if copies := resized(built):
         texts.insert(1, f"Not the NIH's pixels: {copies}.")
@@ -171,7 +269,25 @@ def preprocessing(built: Built) -> list[str]:
             f"Each training image with a nodule has {copies} augmented {'copy' if copies == 1 else 'copies'}"
             f" ({', '.join(config['augmentations'])}); validation and test have none."
         )
+        if "train" in cut_subsets(built.metadata):
+            texts.append("The trial build may have ended between an image and its copies.")
     return texts
+
+
+def patients(built: Built) -> str:
+    """Returns how many patients there are. Those in several subsets are counted in each, so it is then a bound."""
+    number = f"{sum(built.metadata['patients'].values()):,}"
+    return f"at most {number}" if built.metadata.get("shared_patients") else number
+
+
+def patient_subsets(built: Built) -> str:
+    """Returns whether patients are in one subset each."""
+    if shared := built.metadata.get("shared_patients"):
+        return (
+            f"{shared:,} patients are in several subsets, as the lists of image names say that were given to the build:"
+            " scores on validation and test are better than on patients whom a network has never seen."
+        )
+    return "Each patient is in one subset only."
 
 
 def annotation(built: Built) -> list[str]:
@@ -190,6 +306,9 @@ def _labels_of_task(built: Built) -> list[str]:
     if built.config["task"] != EXPERT_TASK:
         return []
     return [
-        "The labels of validation and test are those of three radiologists, who settled where they differed (Majkowska"
-        " et al., Radiology 2019); those of training are text-mined."
+        "The labels of validation and test are those of radiologists (Majkowska et al., Radiology 2020), those of"
+        " training are text-mined. All but a few images were read by three, of 13 for validation, residents among them,"
+        " and of 11 for test. Where these differed they settled it in up to five rounds; else the majority decides.",
+        "Radiologists differ too: 810 of the test images were labelled once more, by five, and the two sets of labels"
+        " disagree on nodule or mass for 79 of them.",
     ]

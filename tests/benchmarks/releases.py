@@ -11,7 +11,7 @@ from pathlib import Path
 
 from etils import epath
 
-from nih_chest_xray import boxes, labels, release
+from nih_chest_xray import boxes, find, labels
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.phantom import Phantom, tar_gz
 from nih_chest_xray.release import BOX_FILE, LABEL_FILES, known_files
@@ -34,7 +34,7 @@ def arguments(description: str, images: int, rounds: int) -> argparse.ArgumentPa
 def pictures(folder: str | None) -> tuple[list[bytes], list[bytes]]:
     """Returns PNGs with and without a nodule: the real ones of a folder, or drawn."""
     if folder:
-        found = release.find_release(epath.Path(folder), known_files(), allow_repacked=True)
+        found = find.find_release(epath.Path(folder), known_files(), allow_repacked=True)
         table = found.tables[found.label_file]
         parsed = labels.read_labels(table.read(), table.place)
     else:

@@ -15,7 +15,7 @@ import pandas as pd
 from etils import epath
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-from nih_chest_xray import labels, release
+from nih_chest_xray import find, labels, release
 from nih_chest_xray.cohort import SUBSETS, balanced_subsets, select
 from nih_chest_xray.config import NihChestXrayConfig
 
@@ -57,7 +57,7 @@ def deviations(cohort: pd.DataFrame, subset: np.ndarray) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    found = release.find_release(epath.Path(sys.argv[1]), release.known_files(), allow_repacked=True)
+    found = find.find_release(epath.Path(sys.argv[1]), release.known_files(), allow_repacked=True)
     table = found.tables[found.label_file]
     start = time.perf_counter()
     parsed = labels.read_labels(table.read(), table.place)

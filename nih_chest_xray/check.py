@@ -1,0 +1,187 @@
+"""Check: says what a build would find in a folder and do, before hours of it.
+
+nih-chest-xray check DIR --config nodule
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import warnings
+from collections.abc import Mapping, Set
+
+from etils import epath
+from tqdm import tqdm
+
+from nih_chest_xray import downloads, find, release
+from nih_chest_xray.checks import FAILED, OK, SKIPPED, Check, conclude
+from nih_chest_xray.cohort import SUBSETS, CohortError
+from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
+from nih_chest_xray.examples import BrokenImage, try_examples
+from nih_chest_xray.files import ReleaseError
+from nih_chest_xray.manifest import make_manifest, summarise
+from nih_chest_xray.parallel import map_in_order, worker_count
+from nih_chest_xray.plan import Plan, make_plan, needed_tables
+from nih_chest_xray.room import Need, NoRoomError, build_size, readable, require_room
+from nih_chest_xray.tables import TableError
+from nih_chest_xray.verify import UsageError
+
+
+def config_of(text: str) -> NihChestXrayConfig:
+    """Returns the config that a name or a JSON object names, as `tfds build --config` takes it.
+
+    Raises:
+      UsageError: There is none.
+    """
+    named = {config.name: config for config in NAMED_CONFIGS}
+    if text in named:
+        return named[text]
+    try:
+        return NihChestXrayConfig(**json.loads(text))
+    except json.JSONDecodeError:
+        raise UsageError(f"--config {text!r}: expected one of {', '.join(named)}, or a JSON object.") from None
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"--config: {error}") from None
+
+
+def check(
+    folder: epath.PathLike, config: NihChestXrayConfig, data_dir: epath.PathLike, decode_all: bool = False
+) -> list[Check]:
+    """Finds what a build of a config would find in a folder. Nothing is downloaded or written.
+
+    Args:
+      folder: The manual_dir.
+      config: What would be built.
+      data_dir: Where it would be built.
+      decode_all: Whether to read and decode each image that the config needs; archives are read to their ends.
+
+    Returns:
+      The outcomes, always of the same checks in the same order. One has failed where a build would stop, or download.
+
+    Raises:
+      UsageError: The folder is not a directory, or the config reads none.
+    """
+    if config.phantom_patients:
+        raise UsageError(f"config {config.name!r} draws its images and reads no folder.")
+    known = release.known_files()
+    resized_to = config.image_size if config.allow_resized_images else None
+    try:
+        place = epath.Path(folder).expanduser()
+        found = find.find_release(place, known, config.allow_missing_images, needed_tables(config), resized_to)
+    except ReleaseError as error:
+        raise UsageError(str(error)) from error
+    tables, plan = _check_tables(found, config, known)
+    done = [Check("left aside", OK, f"{len(found.aside):,} files or folders", found.aside), tables]
+    if plan is None:
+        later = ("images", "broken", "download", "examples", "room")
+        return [*done, *(Check(name, SKIPPED, "the tables come first") for name in later)]
+    wanted = frozenset(plan.cohort["image_name"])
+    present = found.held(wanted)
+    missing = wanted - present
+    planned = make_manifest(plan.cohort, config, plan.boxes)
+    return [
+        *done,
+        _check_images(found, config, wanted, missing),
+        _check_broken(found, config, present)
+        if decode_all
+        else Check("broken", SKIPPED, "not looked for without --all"),
+        _check_download(found, config, missing, known),
+        _check_examples(plan, config, present),
+        _check_room(config, len(planned), epath.Path(data_dir)),
+    ]
+
+
+def _check_tables(
+    found: release.Release, config: NihChestXrayConfig, known: Mapping[str, release.KnownFile]
+) -> tuple[Check, Plan | None]:
+    """Each table that the config needs is there and can be read."""
+    needed, boxes = downloads.missing_tables(found, config)
+    absent = [*needed, *([] if config.allow_missing_images else boxes)]
+    problems = [f"{name}: not found; a build would download it ({readable(known[name].size)})" for name in absent]
+    if found.label_file is None or needed:
+        return Check("tables", FAILED, f"{len(found.tables)} found", tuple(problems)), None
+    try:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            plan = make_plan(found, config, known)
+    except KeyError as error:
+        return Check("tables", FAILED, f"{len(found.tables)} found", (f"{error.args[0]}: not found",)), None
+    except (TableError, ReleaseError, CohortError) as error:
+        return Check("tables", FAILED, f"{len(found.tables)} found", (str(error),)), None
+    read = [
+        f"{found.tables[name].place} ({'as it was published' if table['official'] else 'not as it was published'})"
+        for name, table in plan.origin["tables"].items()
+    ]
+    told = [str(each.message) for each in warned if issubclass(each.category, UserWarning)]
+    status = FAILED if problems else OK
+    return Check("tables", status, ", ".join(read), (*problems, *told)), plan
+
+
+def _check_images(found: release.Release, config: NihChestXrayConfig, wanted: Set[str], missing: Set[str]) -> Check:
+    """Each image that the config needs is there, as far as that shows without reading archives."""
+    needed = collections.Counter(map(release.archive_of, wanted))
+    lacking = collections.Counter(map(release.archive_of, missing))
+    seen = f"{len(wanted) - len(missing):,} of {len(wanted):,}"
+    lines = [
+        f"images of archive {number}: {needed[number] - lacking[number]:,} of {needed[number]:,}"
+        for number in sorted(needed)
+        if lacking[number]
+    ]
+    refused = (
+        []
+        if config.allow_missing_images
+        else [why for name, why in found.refused.items() if name in downloads.missing_archives(found, missing)]
+    )
+    copies = f", {len(found.sources)} places" if found.sources else ""
+    if config.allow_missing_images and len(missing) < len(wanted):
+        return Check("images", OK, f"{seen}{copies}; the config allows missing ones", tuple(lines))
+    return conclude("images", f"{seen}{copies}", [*lines, *refused])
+
+
+def _check_broken(found: release.Release, config: NihChestXrayConfig, present: Set[str] | None) -> Check:
+    """Each image decodes whole."""
+    if present is None:
+        return Check("broken", SKIPPED, "not looked for without --all")
+    problems, looked_at = [], 0
+    bar = tqdm(found.images(present), "images", len(present), disable=None)  # None: on a terminal only.
+    try:
+        for made in map_in_order(lambda image: try_examples(image, (), config), bar, worker_count()):
+            looked_at += 1
+            if isinstance(made, BrokenImage):
+                problems.append(made.problem)
+    except ReleaseError as error:  # An archive that is cut, or not the NIH's.
+        problems.append(str(error))
+    return conclude("broken", f"{len(problems):,} of {looked_at:,} images that were decoded", problems)
+
+
+def _check_download(
+    found: release.Release, config: NihChestXrayConfig, missing: Set[str], known: Mapping[str, release.KnownFile]
+) -> Check:
+    """Nothing has to be downloaded."""
+    archives = [] if config.allow_missing_images else list(downloads.missing_archives(found, missing))
+    size = sum(known[name].size for name in archives)
+    return conclude(
+        "download",
+        f"{len(archives)} archives, {readable(size)}" if archives else "nothing",
+        [f"{name}: {readable(known[name].size)}" for name in archives],
+    )
+
+
+def _check_examples(plan: Plan, config: NihChestXrayConfig, present: Set[str]) -> Check:
+    """There are examples; how many of each class are in each subset."""
+    rows = make_manifest(plan.cohort[plan.cohort["image_name"].isin(present)], config, plan.boxes)
+    counts = summarise(rows, config)["counts"]
+    lines = [
+        f"{subset}: {', '.join(f'{name} {number:,}' for name, number in counts[subset].items())}" for subset in SUBSETS
+    ]
+    return Check("examples", OK if len(rows) else FAILED, f"{len(rows):,} from the images that are there", tuple(lines))
+
+
+def _check_room(config: NihChestXrayConfig, examples: int, data_dir: epath.Path) -> Check:
+    """The disk has room for the dataset."""
+    need = Need(data_dir, build_size(config, examples), "the records of the dataset")
+    try:
+        require_room([need])
+    except NoRoomError as error:
+        return Check("room", FAILED, "too little", (str(error),))
+    return Check("room", OK, f"about {readable(need.size)} for {examples:,} examples in {data_dir}")
