@@ -17,11 +17,11 @@ from nih_chest_xray import local_build
 from nih_chest_xray.catalog.site import write_site
 from nih_chest_xray.examples import BrokenImage, broken_error
 from nih_chest_xray.files import ReleaseError
+from nih_chest_xray.find import find_release
 from nih_chest_xray.image import ImageError
 from nih_chest_xray.manifest import make_manifest
 from nih_chest_xray.phantom import tar_gz
 from nih_chest_xray.plan import make_plan
-from nih_chest_xray.release import find_release
 from nih_chest_xray.verify import verify
 
 BEAM = ["--runner=DirectRunner", "--direct_num_workers=2", "--direct_running_mode=multi_threading"]
@@ -83,6 +83,7 @@ def test_broken_images_are_left_out_with_their_copies_counted_and_listed(
     assert metadata["broken_images"] == sorted(broken)
     assert metadata["missing_images"] == len(broken)
     done = {check.name: check for check in verify(folder, release)}
+    assert [offender for check in done.values() for offender in check.offenders] == []
     assert {check.status for name, check in done.items() if name != "splits"} == {"ok"}
     assert f"{len(broken)} source images were broken at the build and are not stored" in done["pixels"].seen
     write_site(folder, tmp_path / "site")
