@@ -17,11 +17,11 @@ from nih_chest_xray import local_build
 from nih_chest_xray.catalog.site import write_site
 from nih_chest_xray.examples import BrokenImage, broken_error
 from nih_chest_xray.files import ReleaseError
+from nih_chest_xray.find import find_release
 from nih_chest_xray.image import ImageError
 from nih_chest_xray.manifest import make_manifest
 from nih_chest_xray.phantom import tar_gz
 from nih_chest_xray.plan import make_plan
-from nih_chest_xray.release import find_release
 from nih_chest_xray.verify import verify
 
 BEAM = ["--runner=DirectRunner", "--direct_num_workers=2", "--direct_running_mode=multi_threading"]
