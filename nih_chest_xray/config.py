@@ -225,5 +225,5 @@ NAMED_CONFIGS = [
         split="expert",
     ),
 ]
-"""The first is the default. The last needs files that are had by hand only, so that a build of all configs has finished
-the others before it asks for them."""
+"""The first is the default. The last needs files that users must request themselves, so that a build of all configs has
+finished the others before it asks for them."""

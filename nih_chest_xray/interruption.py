@@ -111,7 +111,7 @@ def full_disk_explained(dataset: epath.Path) -> Iterator[None]:
         raise OSError(
             code,
             f"{os.strerror(code)}. The build of {dataset} was stopped. Free some room, or name another place with"
-            f" --data_dir, and build again. The error was: {first_line(error)}",
+            f" --data_dir (for downloads --download_dir), and build again. The error was: {first_line(error)}",
         ) from error
 
 

@@ -64,11 +64,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     (d) one folder with all images: images/*.png, or the *.png alone;
     (e) Kaggle's sample: images/*.png or sample/images/*.png, with sample_labels.csv.
 
-    Beside them, or one folder above, lies the label file: Data_Entry_2017_v2020.csv (or Data_Entry_2017.csv, or
-    sample_labels.csv), BBox_List_2017.csv, and for the official split train_val_list.txt and test_list.txt. Tables that
-    are not there are downloaded. Only the config nodule_expert needs files that are had by hand, after a form: the
-    folder four_findings_expert_labels with test_labels.csv and validation_labels.csv, from
+    Images may lie at any depth, and files may bear the names that browsers make, such as "images_001 (1).tar.gz". The
+    label file is Data_Entry_2017_v2020.csv (or Data_Entry_2017.csv, or sample_labels.csv); BBox_List_2017.csv, and for
+    the official split train_val_list.txt and test_list.txt, lie beside it. Tables that do not exist are downloaded.
+    Only the config nodule_expert needs files that you must request yourself: the folder four_findings_expert_labels
+    with test_labels.csv and validation_labels.csv, after a form at
     {downloads.EXPERT_PAGE} (Additional labels).
+
+    What a build would find in a folder, and download, says
+
+        nih-chest-xray check DIR --config nodule
 
     If you have only some of the images, build a config that allows it. No archive is downloaded then:
 
