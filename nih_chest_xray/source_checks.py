@@ -53,7 +53,8 @@ def open_release(dataset: Dataset, folder: epath.Path | None) -> release.Release
         warnings.simplefilter("ignore")  # That an archive is repacked: what is in it is compared.
         tables, resized_to = find.TABLES, None
         if config := dataset.config:
-            tables, resized_to = needed_tables(config), config.image_size if config.allow_resized_images else None
+            # Copies in any case, to say that they are copies where the dataset was made of the NIH's own images.
+            tables, resized_to = needed_tables(config), config.image_size
         found = find.find_release(folder, release.known_files(), True, tables, resized_to)
     if not found.tables and not found.sources:
         raise ReleaseError(f"Nothing of the NIH's release is in {folder} or the folders in it.")
@@ -109,7 +110,8 @@ def check_labels(dataset: Dataset, records: Records, planned: Planned) -> Check:
         )
     present = set(records.table["image_name"])
     broken = set(dataset.metadata.get("broken_images", ()))
-    problems += [f"{name}: is stored, but was broken at the build" for name in sorted(broken - set(planned.absent))]
+    stored_though = sorted(broken.difference(planned.absent["image_name"]))
+    problems += [f"{name}: is stored, but was broken at the build" for name in stored_though]
     problems += [
         f"{name}: is planned, but in no sound record"
         for name, row in rows.items()

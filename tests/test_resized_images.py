@@ -1,7 +1,6 @@
 """Tests of builds from resized copies: only where the config allows them, and then said wherever it matters."""
 
 import json
-import re
 import warnings
 from pathlib import Path
 
@@ -14,7 +13,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 import nih_chest_xray
 from nih_chest_xray.catalog.site import write_site
+from nih_chest_xray.examples import make_examples
 from nih_chest_xray.image import ImageError
+from nih_chest_xray.sources import StoredImage
 from nih_chest_xray.verify import verify
 
 BEAM = ["--runner=DirectRunner", "--direct_num_workers=2", "--direct_running_mode=multi_threading"]
@@ -177,6 +178,10 @@ def test_verify_finds_other_pixels_in_copies_of_the_same_size(phantom, tmp_path,
     assert offender.startswith(f"{name} in ")
 
 
+def look_at(content, config):
+    return make_examples(StoredImage("00000013_005.png", "DIR", lambda: content), (), config)
+
+
 @pytest.mark.parametrize(
     ("form", "size", "expected"),
     [
@@ -186,17 +191,23 @@ def test_verify_finds_other_pixels_in_copies_of_the_same_size(phantom, tmp_path,
         ("grey", None, r"\"allow_resized_images\": true, with an \"image_size\" of at most 256$"),
     ],
 )
-def test_without_leave_the_error_names_the_way_out(form, size, expected, phantom, tmp_path, make_config):
-    release = write(tmp_path / "release", phantom, lambda n, content: copy_of(content, 256, form) if n < 9 else content)
-    with pytest.raises(ImageError) as caught:
-        build(make_config(image_size=size, healthy_stride=1), release, tmp_path / "data")
-    assert re.search(expected, str(caught.value).splitlines()[1])
+def test_without_leave_the_error_names_the_way_out(form, size, expected, phantom, make_config):
+    content = copy_of(next(iter(phantom.drawn.values())), 256, form)
+    with pytest.raises(ImageError, match=rf"^00000013_005\.png in DIR: .*{expected}"):
+        look_at(content, make_config(image_size=size))
 
 
-def test_copies_smaller_than_what_is_stored_are_refused(phantom, tmp_path, make_config):
-    release = write(tmp_path / "release", phantom, lambda n, content: copy_of(content, 224, "JPEG"))
+def test_what_is_no_copy_is_not_said_to_be_one(phantom, make_config):
+    for content in (b"404: not found", next(iter(phantom.drawn.values()))[:5000]):
+        with pytest.raises(ImageError) as caught:
+            look_at(content, make_config())
+        assert "allow_resized_images" not in str(caught.value)
+
+
+def test_copies_smaller_than_what_is_stored_are_refused(phantom, make_config):
+    content = copy_of(next(iter(phantom.drawn.values())), 224, "JPEG")
     with pytest.raises(ImageError, match=r"the JPEG has 224 x 224 pixels, .*; expected a square copy of 256 to 4096"):
-        build(make_config(image_size=256, allow_resized_images=True), release, tmp_path / "data")
+        look_at(content, make_config(image_size=256, allow_resized_images=True))
 
 
 @pytest.mark.real
