@@ -224,10 +224,10 @@ def with_filter(rows: bytes, kind: int) -> bytes:
     return bytes([kind]) + rows[1:]
 
 
-def zeros(wbits: int, head: bytes = b"") -> bytes:
-    """Returns a bomb, deflated piece by piece so that the test itself needs no memory."""
+def zeros(wbits: int, head: bytes = b"", megabyte: bytes = MB) -> bytes:
+    """Returns a bomb, of zeros or of another megabyte, deflated piece by piece so that the test needs no memory."""
     packer = zlib.compressobj(9, zlib.DEFLATED, wbits)
-    return packer.compress(head) + b"".join(packer.compress(MB) for _ in range(BOMB)) + packer.flush()
+    return packer.compress(head) + b"".join(packer.compress(megabyte) for _ in range(BOMB)) + packer.flush()
 
 
 # Archives.

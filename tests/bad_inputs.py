@@ -229,7 +229,9 @@ ARCHIVES = {
         )
         for version in SPARSE
     },
-    "sparse member with 160 MB of holes": archive(lambda: zeros(31, sparse("1.0", b"1\n")), "a sparse member in it"),
+    "sparse member with 160 MB of holes": archive(
+        lambda: zeros(31, sparse("1.0", b"99999999\n"), b"0\n" * (1 << 19)), "a sparse member in it"
+    ),
     "claims a terabyte": Case(
         ReleaseError,
         rf"images_01.tar.gz, member images/{NAME} has 1,099,511,627,776 {_LARGE}",
