@@ -89,12 +89,20 @@ def is_the_nihs(content: bytes) -> bool:
 
 
 def copied_side(content: bytes) -> int | None:
-    """Returns the pixels a side of what is, by its header, a resized copy; None for anything else."""
+    """Returns the pixels a side of what is, by its header, a copy of another size than the NIH's, or a JPEG of any.
+
+    Args:
+      content: An image, or its beginning.
+
+    Returns:
+      None for anything else; so a PNG of the NIH's size that is broken is not taken for a copy.
+    """
     try:
         header = _read_header(content)
     except ImageError:
         return None
-    return header.width if header.is_copy(1) and not is_the_nihs(content) else None
+    other = header.image_format == "JPEG" or header.width != png.SOURCE_SIZE
+    return header.width if header.is_copy(1) and other else None
 
 
 def decode_copy(content: bytes, least: int) -> np.ndarray:
