@@ -351,7 +351,7 @@ def test_a_datasets_own_folder_gives_one_page_at_the_top(catalog_data, tmp_path,
     assert capsys.readouterr().out == f"{out / 'index.html'}\n"
     assert "nih_chest_xray/drawn" in Page(out / "index.html").all("h1")[0]["text"]
     assert (out / "croissant.json").exists()
-    assert sorted(path.name for path in out.parent.iterdir()) == ["site"]
+    assert sorted(path.name for path in out.parent.iterdir()) == [".site.lock", "site"]
 
 
 def test_a_dataset_out_of_its_place_is_opened_by_its_folder(catalog_data, tmp_path):
@@ -442,10 +442,10 @@ def test_a_site_is_replaced_as_a_whole_or_not_at_all(catalog_data, tmp_path, mon
         with pytest.raises(ZeroDivisionError):
             write_site(folder, out)
     assert (out / "many").exists()
-    assert names_in(tmp_path) == ["site"]
+    assert names_in(tmp_path) == [".site.lock", "site"]
     write_site(folder, out)
     assert not (out / "many").exists()
-    assert names_in(tmp_path) == ["site"]
+    assert names_in(tmp_path) == [".site.lock", "site"]
 
 
 def tree(folder):
@@ -472,7 +472,7 @@ def test_a_site_in_which_somebody_has_put_something_is_not_replaced(change, cata
     assert main(["catalog", str(catalog_data), "--out", str(out)]) == 2
     assert re.search("move it elsewhere, or name another --out\n$", capsys.readouterr().err)
     assert tree(out) == before
-    assert names_in(tmp_path) == ["site"]
+    assert names_in(tmp_path) == [".site.lock", "site"]
 
 
 def test_what_comes_into_a_site_while_it_is_made_anew_is_kept(catalog_data, tmp_path, monkeypatch):
@@ -489,7 +489,7 @@ def test_what_comes_into_a_site_while_it_is_made_anew_is_kept(catalog_data, tmp_
         write_site(folder, out)
     assert (out / "notes.txt").read_text() == "mine"
     assert (out / "index.html").exists()
-    assert names_in(tmp_path) == ["site"]
+    assert names_in(tmp_path) == [".site.lock", "site"]
 
 
 def test_a_link_to_a_site_stays_a_link(catalog_data, tmp_path):
@@ -498,7 +498,7 @@ def test_a_link_to_a_site_stays_a_link(catalog_data, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "deep" / "site")
     write_site(folder, tmp_path / "link")
     assert (tmp_path / "link").is_symlink()
-    assert names_in(tmp_path / "deep") == ["site"]
+    assert names_in(tmp_path / "deep") == [".site.lock", "site"]
 
 
 @pytest.mark.parametrize(

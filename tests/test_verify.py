@@ -1078,7 +1078,7 @@ def test_the_module_runs_as_a_command(tmp_path):
 def test_a_report_shows_a_check_that_could_not_be_finished(built, monkeypatch):
     """An error that no check foresaw is a failure, not the end of the report."""
 
-    def stop(records):
+    def stop(_dataset, _records):
         raise RuntimeError("unforeseen")
 
     monkeypatch.setattr(checks, "check_patients", stop)
