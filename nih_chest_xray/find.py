@@ -245,20 +245,14 @@ def _by_size(source: Source) -> dict[int | None, Sequence[str]]:
     """Returns the names of a source's images by the side in pixels of resized copies; None for all others."""
     names = sorted(source.names)
     step = max(1, (len(names) - 1) // (_SAMPLED - 1))
-    sampled = {_side(source, name) for name in [*names[::step][:_SAMPLED], names[-1]]}
-    if len(sampled) == 1:
-        return {sampled.pop(): names}
+    sampled = dict.fromkeys([*names[::step][:_SAMPLED], names[-1]])
+    sides = {copied_side(head) for _, head in source.heads(sampled)}
+    if len(sides) == 1:
+        return {sides.pop(): names}
     by_size: dict[int | None, list[str]] = {}
-    for name in names:
-        by_size.setdefault(_side(source, name), []).append(name)
+    for name, head in source.heads(names):
+        by_size.setdefault(copied_side(head), []).append(name)
     return dict(by_size)
-
-
-def _side(source: Source, name: str) -> int | None:
-    try:
-        return copied_side(source.head(name))
-    except ReleaseError:  # What cannot be read is told where it is needed.
-        return None
 
 
 def _why_no_copies(source: Source, side: int, number: int, resized_to: int | None) -> str:

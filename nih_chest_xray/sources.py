@@ -97,8 +97,11 @@ class Source(Protocol):
         """Yields each wanted image that is here, in the order in which the source gives them fastest."""
         ...
 
-    def head(self, name: str) -> bytes:
-        """Returns the first bytes of an image, of a source that is not read in one pass."""
+    def heads(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yields the name and the first bytes of images, of a source that is not read in one pass.
+
+        Those that cannot be read have none: what is wrong with them is told where they are needed.
+        """
         ...
 
     def part(self, names: Collection[str]) -> Source:
@@ -128,14 +131,25 @@ class Folder:
         for name in sorted(self.held(wanted)):
             yield StoredImage(name, self.place, functools.partial(read_file, self._path / self._files[name]))
 
-    def head(self, name: str) -> bytes:
-        """Returns the first bytes of an image."""
+    def heads(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yields the name and the first bytes of images."""
+        for name in names:
+            yield name, _or_nothing(functools.partial(self._head, name))
+
+    def _head(self, name: str) -> bytes:
         with open_file(self._path / self._files[name]) as file:
             return file.read(_HEAD)
 
     def part(self, names: Collection[str]) -> Folder:
         """Returns the same folder, with these images alone."""
         return Folder(self._path, [self._files[name] for name in names])
+
+
+def _or_nothing(read: Callable[[], bytes]) -> bytes:
+    try:
+        return read()
+    except (ReleaseError, OSError):
+        return b""
 
 
 def _by_image(file_names: Iterable[str]) -> dict[str, str]:
@@ -183,10 +197,13 @@ class Zip:
         for name in sorted(here, key=lambda name: members[files[name]].header_offset):
             yield StoredImage(name, self.place, functools.partial(self._read, archive, members[files[name]]))
 
-    def head(self, name: str) -> bytes:
-        """Returns the first bytes of an image."""
+    def heads(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yields the name and the first bytes of images."""
         archive, members = self._open()
-        return self._read(archive, members[_by_image(sorted(members, reverse=True))[name]], _HEAD)
+        files = _by_image(sorted(members, reverse=True))
+        with archive.fp:
+            for name in names:
+                yield name, _or_nothing(functools.partial(self._read, archive, members[files[name]], _HEAD))
 
     def part(self, names: Collection[str]) -> Zip:
         """Returns the same zip, with these images alone."""
@@ -207,8 +224,8 @@ class Zip:
         # Zipfile cuts a name at its first NUL: it would be another one than other programs see, or none.
         if any(not member.filename or "\0" in member.orig_filename for member in archive.infolist()):
             raise no_archive(self._path, zipfile.BadZipFile("a member's name in it is empty or holds NUL"))
-        # Where a name is there twice, the first member in the file counts.
-        members = sorted(archive.infolist(), key=lambda member: member.header_offset, reverse=True)
+        # Of several members with a name the largest counts, since others may be resized copies, and the first of these.
+        members = sorted(archive.infolist(), key=lambda member: (member.file_size, -member.header_offset))
         return archive, {_base(member.filename): member for member in members if _is_file(member)}
 
     def _read(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int = MAX_SIZE + 1) -> bytes:
@@ -273,9 +290,10 @@ class Tar:
         for name in sorted(self.held(wanted), key=self._members.__getitem__):
             yield StoredImage(name, self.place, functools.partial(self._read, name))
 
-    def head(self, name: str) -> bytes:
-        """Returns the first bytes of an image."""
-        return self._read(name)[:_HEAD]
+    def heads(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yields the name and the first bytes of images."""
+        for name in names:
+            yield name, _or_nothing(functools.partial(self._read, name))[:_HEAD]
 
     def part(self, names: Collection[str]) -> Tar:
         """Returns the same tar, with these images alone."""

@@ -514,12 +514,14 @@ def lay_out(case: Case, built: Path, root: Path) -> Path:
 
 
 def written(root: Path, site: Path) -> dict[str, str]:
-    """Returns what lies below a folder, without what lies in the site: digests of files, and where links lead."""
+    """Returns what lies below a folder, without the site and its lock: digests of files, and where links lead."""
     found = {}
     for folder, folders, files in os.walk(root):
         folders[:] = [name for name in folders if Path(folder) / name != site]
         for name in (*folders, *files):
             path = Path(folder) / name
+            if path == site.with_name(f".{site.name}.lock"):
+                continue
             plain = path.is_file() and not path.is_symlink()
             found[os.fsencode(path).hex()] = hashlib.sha256(path.read_bytes()).hexdigest() if plain else ""
     return found

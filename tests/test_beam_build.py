@@ -111,7 +111,9 @@ def local(release_dir, tmp_path_factory):
     return build(release_dir, tmp_path_factory.mktemp("local"))
 
 
-@pytest.mark.parametrize("runner", ["threading", "processing", "portable"])
+@pytest.mark.parametrize(
+    "runner", ["threading", *(pytest.param(name, marks=pytest.mark.slow) for name in ("processing", "portable"))]
+)
 def test_beam_builds_the_same_dataset_as_a_local_build(runner, release_dir, local, tmp_path):
     with options(runner, tmp_path) as beam_options:
         builder = build(release_dir, tmp_path / "data", beam_options)

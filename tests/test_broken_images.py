@@ -61,7 +61,7 @@ def some(planned):
     return [planned["train"][0], *planned["train"][-3:], planned["validation"][1], planned["test"][-1]]
 
 
-@pytest.mark.parametrize("beam", [False, True], ids=["local", "Beam"])
+@pytest.mark.parametrize("beam", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["local", "Beam"])
 @pytest.mark.parametrize("layout", ["folder", "archive"])
 def test_broken_images_are_left_out_with_their_copies_counted_and_listed(
     layout, beam, phantom, planned, phantom_dir, tmp_path, make_config
@@ -107,7 +107,7 @@ def test_verify_tells_of_a_record_that_is_said_to_be_broken(phantom_dir, tmp_pat
     assert done["labels"].offenders == (f"{name}: is stored, but was broken at the build",)
 
 
-@pytest.mark.parametrize("beam", [False, True], ids=["local", "Beam"])
+@pytest.mark.parametrize("beam", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["local", "Beam"])
 @pytest.mark.parametrize("layout", ["folder", "zip"])
 def test_without_leave_one_error_names_all_broken_images_with_place_and_reason(
     layout, beam, phantom, planned, tmp_path, make_config
@@ -154,7 +154,7 @@ def test_after_the_first_broken_image_no_example_is_made_and_each_image_is_read_
     assert len(made) < 10  # Those that were in the works.
 
 
-@pytest.mark.parametrize("beam", [False, True], ids=["local", "Beam"])
+@pytest.mark.parametrize("beam", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["local", "Beam"])
 @pytest.mark.parametrize("allowed", [False, True])
 def test_a_subset_of_which_all_images_are_broken_is_an_error_that_says_so(
     allowed, beam, phantom, planned, tmp_path, make_config

@@ -14,8 +14,6 @@ from etils import epath
 from nih_chest_xray import Builder, NihChestXrayConfig
 from nih_chest_xray.completeness import missing_parts
 
-FORMATS = ("tfrecord", "array_record", "parquet")
-
 
 def builder_of(data_dir: Path, file_format: str = "tfrecord") -> Builder:
     config = NihChestXrayConfig(
@@ -28,7 +26,10 @@ def files_of(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in Path(folder).iterdir()}
 
 
-@pytest.fixture(scope="module", params=FORMATS)
+@pytest.fixture(
+    scope="module",
+    params=["tfrecord", *(pytest.param(name, marks=pytest.mark.slow) for name in ("array_record", "parquet"))],
+)
 def whole(request, tmp_path_factory):
     """A data_dir with a dataset, in each format."""
     data_dir = tmp_path_factory.mktemp("whole")
@@ -133,6 +134,7 @@ def test_dataset_of_an_earlier_build_without_sizes_of_shards_is_whole(whole, tmp
     assert missing_parts(builder.data_path) == []
 
 
+@pytest.mark.slow
 def test_of_two_command_lines_that_overwrite_at_once_one_wins_at_least(tmp_path):
     config = (
         '{"name": "two", "phantom_patients": 12, "image_size": 16, "validation_fraction": 0.3, "test_fraction": 0.3}'

@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 from nih_chest_xray.phantom import Phantom
 
 BUILD = """
@@ -39,6 +41,7 @@ SURROUNDINGS = {
 }
 
 
+@pytest.mark.slow
 def test_build_has_the_same_bytes_in_any_surroundings_and_from_files_in_any_order(tmp_path):
     release, reverse = tmp_path / "release", tmp_path / "reverse"
     Phantom(15).write(release)

@@ -556,6 +556,12 @@ def test_copy_beside_an_original_never_shadows_it(tmp_path, resized_to, make):
     assert images_of(found) == ORIGINALS
 
 
+def test_copy_in_the_same_zip_as_the_original_never_shadows_it(tmp_path):
+    copies = in_folder("a/images-224", dict.fromkeys(NAMES, png_of(224)))
+    write_zip(tmp_path / "archive.zip", copies | in_folder("b/images", ORIGINALS))
+    assert images_of(find_release(epath.Path(tmp_path), KNOWN, False)) == ORIGINALS
+
+
 @pytest.mark.parametrize("make", [in_files, in_a_zip])
 @pytest.mark.parametrize("copy", [png_of(224), jpeg_of(224)])
 def test_copies_alone_are_taken_only_where_they_are_allowed_and_large_enough(tmp_path, copy, make):

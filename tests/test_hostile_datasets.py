@@ -121,10 +121,10 @@ def test_the_sound_one_passes(lay_out, tmp_path):
         lambda folder: [hostile.drop(hostile.METADATA, key)(folder) for key in OPTIONAL_METADATA if key in of(folder)],
         hostile.put(hostile.METADATA, "max_examples_per_split", None),
         hostile.put(hostile.METADATA, "max_examples_per_split", 100),
-        hostile.put(hostile.METADATA, "left_out_images", 3),
-        hostile.put(hostile.METADATA, "left_out_images", {"00000001_000.png": "not in the archives"}),
+        hostile.put(hostile.METADATA, "broken_images", ["00000001_000.png"]),
+        hostile.put(hostile.METADATA, "resized_images", {"512": 3}),
     ],
-    ids=["no optional key", "no cap", "a cap", "a number", "names"],
+    ids=["no optional key", "no cap", "a cap", "names", "counts"],
 )
 def test_keys_that_only_some_versions_of_the_package_write_may_be_there_or_not(change, lay_out):
     said = hostile.run("verify", str(lay_out(change)))

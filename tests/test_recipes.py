@@ -71,6 +71,7 @@ def test_every_block_of_the_section_is_run_by_a_test_below():
     assert blocks == [recipe(title) for title in TITLES]
 
 
+@pytest.mark.slow
 def test_keras_recipe_learns_to_find_nodules(run):
     left = run(recipe("Keras"))
     # A class with few examples weighs more; in the sample, copies make nodules the larger one.

@@ -111,7 +111,7 @@ def test_boxes_are_those_of_the_nihs_images(phantom, phantom_dir, tmp_path, make
     assert rotated
 
 
-@pytest.mark.parametrize("beam", [False, True], ids=["local", "Beam"])
+@pytest.mark.parametrize("beam", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["local", "Beam"])
 def test_a_mixture_is_counted_by_size_and_told_on_the_page_and_verified(beam, phantom, tmp_path, make_config):
     sides = (1024, 256, 320)  # 1024: the NIH's own, as they are.
 

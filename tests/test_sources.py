@@ -145,7 +145,7 @@ def test_directories_in_a_zip_are_skipped(tmp_path):
 def test_image_that_is_there_twice_is_read_once_and_the_first_counts(tmp_path, writer):
     path = tmp_path / "medium"
     name, other = NAMES[0], NAMES[1]
-    writer(path, [(f"b/{name}", b"first"), (f"b/{other}", b"other"), (f"a/{name}", b"second")])
+    writer(path, [(f"b/{name}", b"first"), (f"b/{other}", b"other"), (f"a/{name}", b"again")])
     source = (Zip if writer is write_zip else TarGz)(epath.Path(path))
     assert read(source, {name, other}) == [(name, b"first"), (other, b"other")]
 
