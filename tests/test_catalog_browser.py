@@ -25,6 +25,8 @@ OPTIONS = (
 PAGES = ("index.html", "drawn/index.html", "many/index.html")
 PHONE, DESK = 360, 1400
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):

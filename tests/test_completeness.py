@@ -26,10 +26,10 @@ def files_of(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in Path(folder).iterdir()}
 
 
-@pytest.fixture(
-    scope="module",
-    params=["tfrecord", *(pytest.param(name, marks=pytest.mark.slow) for name in ("array_record", "parquet"))],
-)
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("array_record", "parquet")]
+
+
+@pytest.fixture(scope="module", params=["tfrecord", *OTHERS])
 def whole(request, tmp_path_factory):
     """A data_dir with a dataset, in each format."""
     data_dir = tmp_path_factory.mktemp("whole")
