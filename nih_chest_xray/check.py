@@ -78,7 +78,8 @@ def check(
     wanted = frozenset(plan.cohort["image_name"])
     present = found.held(wanted)
     missing = wanted - present
-    planned = make_manifest(plan.cohort, config, plan.boxes)
+    buildable = plan.cohort[plan.cohort["image_name"].isin(present)] if config.allow_missing_images else plan.cohort
+    planned = make_manifest(buildable, config, plan.boxes)
     return [
         *done,
         _check_images(found, config, wanted, missing),
@@ -132,10 +133,10 @@ def _check_images(found: release.Release, config: NihChestXrayConfig, wanted: Se
         if config.allow_missing_images
         else [why for name, why in found.refused.items() if name in downloads.missing_archives(found, missing)]
     )
-    copies = f", {len(found.sources)} places" if found.sources else ""
+    places = f", in {len(found.sources)} folders or archives" if found.sources else ""
     if config.allow_missing_images and len(missing) < len(wanted):
-        return Check("images", OK, f"{seen}{copies}; the config allows missing ones", tuple(lines))
-    return conclude("images", f"{seen}{copies}", [*lines, *refused])
+        return Check("images", OK, f"{seen}{places}; the config allows missing ones", tuple(lines))
+    return conclude("images", f"{seen}{places}", [*lines, *refused])
 
 
 def _check_broken(found: release.Release, config: NihChestXrayConfig, present: Set[str] | None) -> Check:

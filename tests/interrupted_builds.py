@@ -120,7 +120,7 @@ class Stage:
     def config(self) -> NihChestXrayConfig:
         return NihChestXrayConfig(
             name="interrupted",
-            image_size=128,
+            image_size=512 if self._copies else 128,
             validation_fraction=0.25,
             test_fraction=0.25,
             augmented_copies=self._copies,
@@ -391,7 +391,7 @@ def main() -> None:
     parser.add_argument("--what", default="build", choices=LOOK)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument(
-        "--copies", type=int, default=0, help="of each training nodule: 150 make a build of ten seconds"
+        "--copies", type=int, default=0, help="of each training nodule: 800 make a build of ten seconds"
     )
     parser.add_argument("--disks", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
