@@ -16,7 +16,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 from absl import logging as absl_logging
 from etils import epath
 from tensorflow_datasets.core import shuffle
@@ -262,28 +261,6 @@ def test_error_that_is_no_full_disk_is_left_as_it_is(tmp_path):
         with pytest.raises(type(error)) as caught, full_disk_explained(epath.Path(tmp_path)):
             raise error
         assert caught.value is error
-
-
-def test_folder_of_the_release_that_may_not_be_read_is_not_told_as_a_place_to_write_to(
-    tmp_path, monkeypatch, phantom_dir
-):
-    """As `lost+found`, which file systems make for the superuser."""
-
-    kind = type(epath.Path(tmp_path))
-    listed = kind.iterdir
-
-    def refuse(path):
-        if path.name == "lost+found":
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return listed(path)
-
-    (tmp_path / "release" / "lost+found").mkdir(parents=True)
-    monkeypatch.setattr(kind, "iterdir", refuse)
-    config = NihChestXrayConfig(name="part", allow_missing_images=True)
-    builder = Builder(config=config, data_dir=tmp_path / "data")
-    with pytest.raises(Exception) as caught:  # noqa: PT011
-        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=tmp_path / "release"))
-    assert "data_dir" not in str(caught.value)
 
 
 # State of the process.
