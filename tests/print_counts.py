@@ -1,6 +1,8 @@
 """Prints the README's figures of the NIH's tables: examples by config, subset and class; patients; boxes.
 
 python tests/print_counts.py DIR
+
+If DIR has the radiologists' files too, it prints nodule_expert: its subsets, and what they share with nodule's.
 """
 
 import sys
@@ -17,10 +19,12 @@ from nih_chest_xray.plan import make_plan
 if __name__ == "__main__":
     known = release.known_files()
     found = find.find_release(epath.Path(sys.argv[1]), known, allow_repacked=True)
+    cohorts = {}
     for config in NAMED_CONFIGS:
-        if config.phantom_patients or config.split == "expert":
+        if config.phantom_patients or (config.split == "expert" and "test_labels.csv" not in found.tables):
             continue
         plan = make_plan(found, config, known)
+        cohorts[config.name] = plan.cohort
         summary = summarise(make_manifest(plan.cohort, config, plan.boxes), config)
         print(f"\n| {config.name} | {' | '.join(SUBSETS)} |\n| --- | --- | --- | --- |")
         rows = {name: [summary["counts"][subset][name] for subset in SUBSETS] for name in summary["counts"]["train"]}
@@ -37,3 +41,16 @@ if __name__ == "__main__":
     boxes = read_boxes(box_table.read(), box_table.place)
     findings = [box.finding for marked in boxes.values() for box in marked]
     print(f"{len(findings)} boxes on {len(boxes)} images, {findings.count('Nodule')} of them nodules")
+
+    if (expert := cohorts.get("nodule_expert")) is not None:
+        nodule = cohorts["nodule"]
+        trained = set(nodule.loc[nodule["subset"] == "train", "patient_id"])
+        for subset, rows in expert.groupby("subset"):
+            negatives = rows[rows["label"] == "No nodule or mass"]["findings"]
+            others = negatives.map(lambda found: len(found) > 0 and not {"Nodule", "Mass"} & {*found}).mean()
+            patients = set(rows["patient_id"])
+            print(
+                f"{subset}: {len(rows):,} images of {len(patients):,} patients, {len(patients & trained):,} of them in"
+                f" training of nodule; AP {(rows['view_position'] == 'AP').mean():.0%}; negatives with another"
+                f" finding {others:.0%}"
+            )
