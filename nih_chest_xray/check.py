@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import collections
 import json
+import os
 import warnings
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 
 from etils import epath
 from tqdm import tqdm
@@ -17,12 +18,13 @@ from nih_chest_xray import downloads, find, release
 from nih_chest_xray.checks import FAILED, OK, SKIPPED, Check, conclude
 from nih_chest_xray.cohort import SUBSETS, CohortError
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
-from nih_chest_xray.examples import BrokenImage, try_examples
-from nih_chest_xray.files import ReleaseError
+from nih_chest_xray.examples import BrokenImage, Made, try_examples
+from nih_chest_xray.files import ReleaseError, is_remote
 from nih_chest_xray.manifest import make_manifest, summarise
 from nih_chest_xray.parallel import map_in_order, worker_count
-from nih_chest_xray.plan import Plan, make_plan, needed_tables
-from nih_chest_xray.room import Need, NoRoomError, build_size, readable, require_room
+from nih_chest_xray.plan import Plan, make_plan, needed_tables, with_split_lists
+from nih_chest_xray.room import Need, NoRoomError, build_size, existing, readable, require_room
+from nih_chest_xray.sources import StoredImage
 from nih_chest_xray.tables import TableError
 from nih_chest_xray.verify import UsageError
 
@@ -37,11 +39,14 @@ def config_of(text: str) -> NihChestXrayConfig:
     if text in named:
         return named[text]
     try:
-        return NihChestXrayConfig(**json.loads(text))
+        config = NihChestXrayConfig(**json.loads(text))
     except json.JSONDecodeError:
         raise UsageError(f"--config {text!r}: expected one of {', '.join(named)}, or a JSON object.") from None
     except (TypeError, ValueError) as error:
         raise UsageError(f"--config: {error}") from None
+    if config.name in named:
+        raise UsageError(f"--config: the name {config.name!r} is that of a named config; give yours another.")
+    return config
 
 
 def check(
@@ -70,25 +75,33 @@ def check(
         found = find.find_release(place, known, config.allow_missing_images, needed_tables(config), resized_to)
     except ReleaseError as error:
         raise UsageError(str(error)) from error
+    if not found.tables and not found.sources and not found.refused:
+        raise UsageError(f"Nothing of the NIH's release is in {place} or the folders in it.{found.not_taken()}")
+    found = with_split_lists(found, config)
     tables, plan = _check_tables(found, config, known)
     done = [Check("left aside", OK, f"{len(found.aside):,} files or folders", found.aside), tables]
+    named = frozenset().union(*(source.names for source in found.sources if source.certain and not source.one_pass))
     if plan is None:
-        later = ("images", "broken", "download", "examples", "room")
-        return [*done, *(Check(name, SKIPPED, "the tables come first") for name in later)]
+        later = ("broken", "download", "examples", "room")
+        images = Check("images", SKIPPED, f"{len(named):,} beside archives; which of them are needed, the tables say")
+        return [*done, images, *(Check(name, SKIPPED, "the tables come first") for name in later)]
     wanted = frozenset(plan.cohort["image_name"])
-    present = found.held(wanted)
+    # Of an archive that is not the NIH's own nobody knows what it holds until it is read.
+    unknown = [source.place for source in found.sources if not source.certain]
+    present = frozenset().union(*(source.held(wanted) for source in found.sources if source.certain))
+    broken = Check("broken", SKIPPED, "not looked for without --all")
+    if decode_all:
+        broken, present = _check_broken(found, config, found.held(wanted))
+        unknown = []
     missing = wanted - present
     buildable = plan.cohort[plan.cohort["image_name"].isin(present)] if config.allow_missing_images else plan.cohort
-    planned = make_manifest(buildable, config, plan.boxes)
     return [
         *done,
-        _check_images(found, config, wanted, missing),
-        _check_broken(found, config, present)
-        if decode_all
-        else Check("broken", SKIPPED, "not looked for without --all"),
-        _check_download(found, config, missing, known),
-        _check_examples(plan, config, present),
-        _check_room(config, len(planned), epath.Path(data_dir)),
+        _check_images(found, config, wanted, missing, unknown),
+        broken,
+        _check_download(config, found, missing, known),
+        _check_examples(plan, config, present, unknown),
+        _check_room(config, len(make_manifest(buildable, config, plan.boxes)), epath.Path(data_dir)),
     ]
 
 
@@ -102,11 +115,10 @@ def _check_tables(
     if found.label_file is None or needed:
         return Check("tables", FAILED, f"{len(found.tables)} found", tuple(problems)), None
     try:
+        downloads.require_expert_files(found, config)
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             plan = make_plan(found, config, known)
-    except KeyError as error:
-        return Check("tables", FAILED, f"{len(found.tables)} found", (f"{error.args[0]}: not found",)), None
     except (TableError, ReleaseError, CohortError) as error:
         return Check("tables", FAILED, f"{len(found.tables)} found", (str(error),)), None
     read = [
@@ -118,71 +130,84 @@ def _check_tables(
     return Check("tables", status, ", ".join(read), (*problems, *told)), plan
 
 
-def _check_images(found: release.Release, config: NihChestXrayConfig, wanted: Set[str], missing: Set[str]) -> Check:
-    """Each image that the config needs is there, as far as that shows without reading archives."""
+def _check_images(
+    found: release.Release,
+    config: NihChestXrayConfig,
+    wanted: Set[str],
+    missing: Set[str],
+    unknown: Sequence[str],
+) -> Check:
+    """Each image that the config needs is there, as far as that is known."""
     needed = collections.Counter(map(release.archive_of, wanted))
     lacking = collections.Counter(map(release.archive_of, missing))
     seen = f"{len(wanted) - len(missing):,} of {len(wanted):,}"
+    if unknown:
+        seen += f"; what {' and '.join(unknown)} holds shows when it is read (--all)"
     lines = [
         f"images of archive {number}: {needed[number] - lacking[number]:,} of {needed[number]:,}"
         for number in sorted(needed)
         if lacking[number]
     ]
-    refused = (
-        []
-        if config.allow_missing_images
-        else [why for name, why in found.refused.items() if name in downloads.missing_archives(found, missing)]
-    )
-    places = f", in {len(found.sources)} folders or archives" if found.sources else ""
-    if config.allow_missing_images and len(missing) < len(wanted):
-        return Check("images", OK, f"{seen}{places}; the config allows missing ones", tuple(lines))
-    return conclude("images", f"{seen}{places}", [*lines, *refused])
+    if config.allow_missing_images:
+        status = OK if unknown or len(missing) < len(wanted) else FAILED
+        return Check("images", status, f"{seen}; the config allows missing ones", tuple(lines))
+    refused = [found.refused[name] for name in downloads.missing_archives(found, missing) if name in found.refused]
+    return conclude("images", seen, [*lines, *refused])
 
 
-def _check_broken(found: release.Release, config: NihChestXrayConfig, present: Set[str] | None) -> Check:
-    """Each image decodes whole."""
-    if present is None:
-        return Check("broken", SKIPPED, "not looked for without --all")
-    problems, looked_at = [], 0
-    bar = tqdm(found.images(present), "images", len(present), disable=None)  # None: on a terminal only.
+def _check_broken(found: release.Release, config: NihChestXrayConfig, held: Set[str]) -> tuple[Check, Set[str]]:
+    """Each image decodes whole. Returns also the names of those that do."""
+    problems, whole, looked_at = [], set(), 0
+
+    def look(image: StoredImage) -> tuple[str, Made | BrokenImage]:
+        return image.name, try_examples(image, (), config)
+
+    bar = tqdm(found.images(held), "images", len(held), disable=None)  # None: on a terminal only.
     try:
-        for made in map_in_order(lambda image: try_examples(image, (), config), bar, worker_count()):
+        for name, made in map_in_order(look, bar, worker_count()):
             looked_at += 1
             if isinstance(made, BrokenImage):
                 problems.append(made.problem)
+            else:
+                whole.add(name)
     except ReleaseError as error:  # An archive that is cut, or not the NIH's.
         problems.append(str(error))
-    return conclude("broken", f"{len(problems):,} of {looked_at:,} images that were decoded", problems)
+    return conclude("broken", f"{len(problems):,} of {looked_at:,} images that were decoded", problems), whole
 
 
 def _check_download(
-    found: release.Release, config: NihChestXrayConfig, missing: Set[str], known: Mapping[str, release.KnownFile]
+    config: NihChestXrayConfig, found: release.Release, missing: Set[str], known: Mapping[str, release.KnownFile]
 ) -> Check:
     """Nothing has to be downloaded."""
     archives = [] if config.allow_missing_images else list(downloads.missing_archives(found, missing))
     size = sum(known[name].size for name in archives)
     return conclude(
         "download",
-        f"{len(archives)} archives, {readable(size)}" if archives else "nothing",
+        f"{readable(size)} in archives: {len(archives)}" if archives else "nothing",
         [f"{name}: {readable(known[name].size)}" for name in archives],
     )
 
 
-def _check_examples(plan: Plan, config: NihChestXrayConfig, present: Set[str]) -> Check:
+def _check_examples(plan: Plan, config: NihChestXrayConfig, present: Set[str], unknown: Sequence[str]) -> Check:
     """There are examples; how many of each class are in each subset."""
     rows = make_manifest(plan.cohort[plan.cohort["image_name"].isin(present)], config, plan.boxes)
     counts = summarise(rows, config)["counts"]
     lines = [
         f"{subset}: {', '.join(f'{name} {number:,}' for name, number in counts[subset].items())}" for subset in SUBSETS
     ]
-    return Check("examples", OK if len(rows) else FAILED, f"{len(rows):,} from the images that are there", tuple(lines))
+    seen = f"{len(rows):,} from the images that are there{', and what unread archives hold' if unknown else ''}"
+    return Check("examples", OK if len(rows) or unknown else FAILED, seen, tuple(lines))
 
 
 def _check_room(config: NihChestXrayConfig, examples: int, data_dir: epath.Path) -> Check:
-    """The disk has room for the dataset."""
+    """The disk has room for the dataset, and lets one write there."""
     need = Need(data_dir, build_size(config, examples), "the records of the dataset")
     try:
         require_room([need])
     except NoRoomError as error:
         return Check("room", FAILED, "too little", (str(error),))
+    if not is_remote(data_dir) and not os.access(existing(data_dir), os.W_OK):
+        return Check(
+            "room", FAILED, "no permission", (f"{data_dir}: you may not write there; name another --data_dir",)
+        )
     return Check("room", OK, f"about {readable(need.size)} for {examples:,} examples in {data_dir}")

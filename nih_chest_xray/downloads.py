@@ -46,14 +46,7 @@ def complete_tables(
     """
     for table in found.tables.values():
         strip(table.read(), table.place)
-    absent = [name for name in EXPERT_FILES.values() if name not in found.tables]
-    if config.split == "expert" and absent and BOTH_EXPERT_FILES not in found.tables:
-        raise ReleaseError(
-            f"{' and '.join(absent)}: not found in {found.place}. You must request the radiologists' labels yourself:"
-            f" fill in the form at {EXPERT_PAGE} (under 'Additional labels') and put the folder"
-            " four_findings_expert_labels, with test_labels.csv and validation_labels.csv, into the manual_dir;"
-            f" torchxrayvision's {BOTH_EXPERT_FILES}.gz, which has both, will do too.{found.not_taken()}"
-        )
+    require_expert_files(found, config)
     needed, boxes = missing_tables(found, config)
     if not needed and not boxes:
         return found
@@ -70,6 +63,22 @@ def complete_tables(
         return found
     tables = {name: file_table(path) for name, path in paths.items()}
     return dataclasses.replace(found, tables={**found.tables, **tables})
+
+
+def require_expert_files(found: Release, config: NihChestXrayConfig) -> None:
+    """Refuses a config of radiologists' labels where these are not there: they cannot be downloaded.
+
+    Raises:
+      ReleaseError: The message says how to request them.
+    """
+    absent = [name for name in EXPERT_FILES.values() if name not in found.tables]
+    if config.split == "expert" and absent and BOTH_EXPERT_FILES not in found.tables:
+        raise ReleaseError(
+            f"{' and '.join(absent)}: not found in {found.place}. You must request the radiologists' labels yourself:"
+            f" fill in the form at {EXPERT_PAGE} (under 'Additional labels') and put the folder"
+            " four_findings_expert_labels, with test_labels.csv and validation_labels.csv, into the manual_dir;"
+            f" torchxrayvision's {BOTH_EXPERT_FILES}.gz, which has both, will do too.{found.not_taken()}"
+        )
 
 
 def missing_tables(found: Release, config: NihChestXrayConfig) -> tuple[list[str], list[str]]:

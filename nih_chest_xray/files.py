@@ -125,7 +125,7 @@ def unreadable(place: object, error: Exception) -> ReleaseError:
     """Returns the error that tells of what a reader, or the system, could not read."""
     if is_of_the_system(error):
         return ReleaseError(
-            f"{place} cannot be read ({error.strerror}). Expected a file that is there during the whole build, and that"
-            " you may read."
+            f"{place} cannot be read ({error.strerror}). Expected a file or folder that exists"
+            " during the whole build, and that you may read."
         )
     return ReleaseError(f"{place} is cut or corrupt ({error or type(error).__name__}). Delete it and get it again.")

@@ -204,7 +204,7 @@ def _archives(
     for official, path, why in doubtful:
         if official in found:
             continue
-        if allow_repacked and path.name == _plain(path.name):
+        if allow_repacked:
             found[official] = TarGz(path, known[official].sha256 if official in known else None)
         else:
             refused.setdefault(official, why)

@@ -253,6 +253,9 @@ def main() -> None:
     parser.add_argument("--layout", choices=LAYOUTS, default="folder", help="default folder")
     parser.add_argument("--seed", type=int, default=0, help="default 0")
     arguments = parser.parse_args()
+    folder = epath.Path(arguments.folder)
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        parser.error(f"{folder} exists and is not an empty folder; name another, so that no file of yours is replaced")
     phantom = Phantom(arguments.patients, arguments.seed)
     phantom.write(arguments.folder, arguments.layout)
     print(f"{len(phantom.names)} images of {arguments.patients} patients in {arguments.folder}")

@@ -76,8 +76,8 @@ def require_room(needs: Sequence[Need]) -> None:
     disks: dict[int, list[Need]] = collections.defaultdict(list)
     for need in needs:
         if need.size > 0 and not is_remote(need.folder):
-            disks[_existing(need.folder).stat().st_dev].append(need)
-    free = {disk: shutil.disk_usage(_existing(together[0].folder)).free for disk, together in disks.items()}
+            disks[existing(need.folder).stat().st_dev].append(need)
+    free = {disk: shutil.disk_usage(existing(together[0].folder)).free for disk, together in disks.items()}
     if all(sum(need.size for need in together) <= free[disk] for disk, together in disks.items()):
         return
     places = []
@@ -91,7 +91,7 @@ def require_room(needs: Sequence[Need]) -> None:
     )
 
 
-def _existing(folder: epath.Path) -> pathlib.Path:
+def existing(folder: epath.Path) -> pathlib.Path:
     """Returns the folder, or the nearest one above it that exists."""
     path = pathlib.Path(folder).absolute()
     return next(place for place in (path, *path.parents) if place.exists())

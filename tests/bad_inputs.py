@@ -263,7 +263,7 @@ ARCHIVES = {
     ),
     "link to nothing": Case(
         ReleaseError,
-        r"images_01.tar.gz cannot be read \(No such file.*\)\. Expected a file that is there",
+        r"images_01.tar.gz cannot be read \(No such file.*\)\. Expected a file or folder that exists",
         lambda: {"images_01.tar.gz": lambda path: path.symlink_to("nowhere")},
     ),
     "folder among its images, and no more": archive(lambda: tar_gz(member(NAME, kind=tarfile.DIRTYPE)), ".*too early"),

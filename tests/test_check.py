@@ -53,7 +53,7 @@ def test_missing_images_are_counted_by_archive_with_what_would_be_downloaded(rel
     assert done["images"].status == FAILED
     assert any(line.startswith("images of archive 1: ") for line in done["images"].offenders)
     assert done["download"].status == FAILED
-    assert done["download"].seen == "1 archives, 2.01 GB"
+    assert done["download"].seen == "2.01 GB in archives: 1"
     assert done["download"].offenders == ("images_001.tar.gz: 2.01 GB",)
 
 
@@ -91,6 +91,55 @@ def test_table_that_is_missing_or_bad_is_told_and_the_rest_skipped(release):
     assert {done[name].status for name in ("images", "broken", "download", "examples", "room")} == {SKIPPED}
 
 
+def test_images_without_tables_are_counted_all_the_same(release):
+    (release / "Data_Entry_2017_v2020.csv").unlink()
+    images = len(list((release / "images").glob("*.png")))
+    assert checked(release)["images"].seen.startswith(f"{images:,} beside archives")
+
+
+def test_archive_of_unknown_contents_is_not_taken_for_all_images(release, phantom):
+    shutil.rmtree(release / "images")
+    phantom.write(release, "archives")
+    unread = checked(release, PART)
+    assert unread["images"].seen.startswith("0 of ")
+    assert "images_001.tar.gz and " in unread["images"].seen
+    assert unread["images"].status == OK
+    read = checked(release, PART, decode_all=True)
+    whole = cohort_size(release)
+    assert read["images"].seen.startswith(f"{whole:,} of {whole:,};")
+
+
+def cohort_size(release: Path) -> int:
+    """All nodule images and every second No Finding image, by the label file's lines."""
+    rows = [line.split(",") for line in (release / "Data_Entry_2017_v2020.csv").read_text().splitlines()[1:]]
+    findings = [row[1].split("|") for row in rows]
+    return sum("Nodule" in each for each in findings) + -(-findings.count(["No Finding"]) // 2)
+
+
+def test_lists_of_ones_own_are_read_as_a_build_reads_them(release):
+    names = sorted(path.name for path in (release / "images").glob("*.png"))
+    first = [name for name in names if int(name[:8]) % 2]
+    for file, listed in (("tr.txt", first), ("te.txt", sorted(set(names) - set(first)))):
+        (release / file).write_text("\n".join(listed))
+    lists = '"split": "lists", "split_lists": {"train": "tr.txt", "test": "te.txt"}, "name"'
+    done = checked(release, PART.replace('"name"', lists))
+    assert done["tables"].status == OK
+    assert f"{release}/tr.txt" in done["tables"].seen
+
+
+def test_radiologists_files_that_are_missing_are_told_as_a_build_tells_it(release):
+    for name in ("test_labels.csv", "validation_labels.csv"):
+        for path in release.rglob(name):
+            path.unlink()
+    done = checked(release, "nodule_expert")
+    assert "fill in the form at https://cloud.google.com/" in done["tables"].offenders[0]
+
+
+def test_data_dir_in_which_nobody_may_write_fails(release, monkeypatch):
+    monkeypatch.setattr(check.os, "access", lambda *_: False)
+    assert "you may not write there" in checked(release)["room"].offenders[0]
+
+
 def test_files_left_aside_are_named_and_fail_nothing(release):
     (release / "holiday.zip").write_bytes(b"PK")
     done = checked(release)
@@ -120,6 +169,8 @@ def test_disk_that_is_too_small_fails(release, monkeypatch):
         (["{folder}", "--config", '{"name": "x", "size": 1}'], "has no field 'size'"),
         (["{folder}", "--config", '{"name": "x", "image_size": 1}'], "image_size=1; expected a whole number"),
         (["{folder}", "--config", "sample"], "draws its images and reads no folder"),
+        (["{folder}", "--config", '{"name": "nodule", "seed": 1}'], "'nodule' is that of a named config"),
+        (["{folder}"], "Nothing of the NIH's release is in"),
     ],
 )
 def test_what_cannot_be_checked_is_one_line_and_exit_2(arguments, said, tmp_path, capsys):

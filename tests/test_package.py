@@ -114,3 +114,14 @@ def test_importing_the_package_does_not_import_tensorflow():
     code = "import nih_chest_xray, sys; print('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_phantom_replaces_no_file_of_a_folder_that_holds_any(tmp_path):
+    (tmp_path / "Data_Entry_2017_v2020.csv").write_text("mine")
+    command = [sys.executable, "-m", "nih_chest_xray.phantom", str(tmp_path), "--patients", "2"]
+    refused = subprocess.run(command, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "is not an empty folder" in refused.stderr
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+    (tmp_path / "Data_Entry_2017_v2020.csv").unlink()
+    assert subprocess.run(command, capture_output=True).returncode == 0

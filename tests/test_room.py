@@ -85,7 +85,7 @@ def disks(monkeypatch, free: dict[str, int]) -> None:
         def stat(self):
             return type("Stat", (), {"st_dev": next(number for number, disk in enumerate(free) if disk in str(self))})
 
-    monkeypatch.setattr(room, "_existing", Disk)
+    monkeypatch.setattr(room, "existing", Disk)
     usage = dict(enumerate(free.values()))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": usage[path.stat().st_dev]}))
 
