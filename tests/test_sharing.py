@@ -18,6 +18,8 @@ from pages import Page, static_server
 from nih_chest_xray import Builder
 from nih_chest_xray.cohort import CLASSES, SUBSETS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 SECTION = "Sharing and a catalog page"
 PAGE_CODES = ("tensorflow", "namespace")
