@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence, Set
 
+import pandas as pd
 from etils import epath
 from tqdm import tqdm
 
@@ -94,14 +95,15 @@ def check(
         broken, present = _check_broken(found, config, found.held(wanted))
         unknown = []
     missing = wanted - present
-    buildable = plan.cohort[plan.cohort["image_name"].isin(present)] if config.allow_missing_images else plan.cohort
+    planned = make_manifest(plan.cohort, config, plan.boxes)
+    made = planned[planned["source_name"].isin(present)]
     return [
         *done,
         _check_images(found, config, wanted, missing, unknown),
         broken,
         _check_download(config, found, missing, known),
-        _check_examples(plan, config, present, unknown),
-        _check_room(config, len(make_manifest(buildable, config, plan.boxes)), epath.Path(data_dir)),
+        _check_examples(made, config, unknown),
+        _check_room(config, len(made if config.allow_missing_images else planned), epath.Path(data_dir)),
     ]
 
 
@@ -188,9 +190,8 @@ def _check_download(
     )
 
 
-def _check_examples(plan: Plan, config: NihChestXrayConfig, present: Set[str], unknown: Sequence[str]) -> Check:
+def _check_examples(rows: pd.DataFrame, config: NihChestXrayConfig, unknown: Sequence[str]) -> Check:
     """There are examples; how many of each class are in each subset."""
-    rows = make_manifest(plan.cohort[plan.cohort["image_name"].isin(present)], config, plan.boxes)
     counts = summarise(rows, config)["counts"]
     lines = [
         f"{subset}: {', '.join(f'{name} {number:,}' for name, number in counts[subset].items())}" for subset in SUBSETS

@@ -126,9 +126,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         """
         if not self.data_path.exists() or config.download_mode.overwrite_dataset or missing_parts(self.data_path):
             return False
-        self._refuse_other_choices()
-        self._refuse_trial(config.max_examples_per_split)
-        self._tell_what_is_reused()
+        metadata = json.loads((self.data_path / "metadata.json").read_text())
+        self._refuse_other_choices(metadata)
+        self._refuse_trial(metadata, config.max_examples_per_split)
+        self._tell_what_is_reused(metadata)
         return True
 
     def _refuse_or_tell_what_is_replaced(self) -> None:
@@ -148,19 +149,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             )
         warnings.warn(f"{what} It is built anew, and removed when the new one is whole.", stacklevel=3)
 
-    def _stored_metadata(self) -> dict[str, Any]:
-        return json.loads((self.data_path / "metadata.json").read_text())
-
-    def _refuse_trial(self, asked: int | None) -> None:
-        cap = self._stored_metadata().get("max_examples_per_split")
+    def _refuse_trial(self, metadata: Mapping[str, Any], asked: int | None) -> None:
+        cap = metadata.get("max_examples_per_split")
         if cap is not None and cap != asked:
             raise ValueError(
                 f"{self.data_dir} is a trial build of at most {cap} examples a split. To replace it with a whole one,"
                 " use `tfds build --overwrite`; to load it as it is, `tfds.load(…, download=False)`."
             )
 
-    def _refuse_other_choices(self) -> None:
-        there = self._stored_metadata().get("config", {})
+    def _refuse_other_choices(self, metadata: Mapping[str, Any]) -> None:
+        there = metadata.get("config", {})
         if there:  # A field that the version which built it did not have was what is now the default.
             there = json.loads(json.dumps(NihChestXrayConfig(name="default").choices)) | there
         asked = json.loads(json.dumps(self.builder_config.choices))
@@ -172,9 +170,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 " `tfds build --overwrite`."
             )
 
-    def _tell_what_is_reused(self) -> None:
+    def _tell_what_is_reused(self, metadata: Mapping[str, Any]) -> None:
         """TFDS does not look at the release again, which may be another one by now, or have more images."""
-        metadata = self._stored_metadata()
         label_file = metadata.get("label_file")
         official = metadata.get("tables", {}).get(label_file, {}).get("official", True)
         missing = metadata.get("missing_images", 0)
@@ -218,15 +215,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         found = downloads.complete_tables(found, config, known, fetch)
         plan = make_plan(found, config, known)
         images = frozenset(plan.cohort["image_name"])
+        planned = manifest.make_manifest(plan.cohort, config, plan.boxes)
         if not config.allow_missing_images:
-            planned = manifest.make_manifest(plan.cohort, config, plan.boxes)
             fetch = functools.partial(fetch, also_needed=[self._needed_room(planned)])
             found = downloads.complete_images(found, images, known, fetch)
         if found.aside:
             warnings.warn(f"The build goes on without some files.{found.not_taken()}", stacklevel=2)
-        present = plan.cohort[plan.cohort["image_name"].isin(found.held(images))]
         self._release, self._plan = found, plan
-        self._manifest = manifest.make_manifest(present, config, plan.boxes)
+        self._manifest = planned[planned["source_name"].isin(found.held(images))].reset_index(drop=True)
         if self._manifest.empty:
             raise ReleaseError(
                 f"{found.place} holds none of the images that config {config.name!r} needs.{found.not_taken()}"

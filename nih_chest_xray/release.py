@@ -174,8 +174,7 @@ def official_archive(path: epath.Path, name: str, known: Mapping[str, KnownFile]
 
 def held_by(archive: str, names: Set[str]) -> Set[str]:
     """Returns those of the image names that are in the NIH's archive of this name."""
-    first, end = _contents(archive)
-    return {name for name in names if first <= name < end}
+    return {name for name in names if archive_of(name) == ARCHIVES.index(archive) + 1}
 
 
 def _contents(archive: str) -> tuple[str, str]:

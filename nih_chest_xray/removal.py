@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 from etils import epath
 
+from nih_chest_xray.files import is_remote
+
 
 class RemovalRefusedError(RuntimeError):
     """Something to delete that the package did not make, or not all of it."""
@@ -66,11 +68,6 @@ def foreign(path: epath.Path, contents: re.Pattern[str]) -> list[str]:
     return [name for name, entry, is_folder in _walk(path, "") if not is_folder and not _is_made(name, entry, contents)]
 
 
-def is_dataset(path: epath.Path) -> bool:
-    """Returns whether all that a folder holds has the name of a built dataset's file."""
-    return not foreign(path, REPLACED.contents)
-
-
 def remove(path: epath.Path, kind: Kind, within: epath.Path) -> None:
     """Deletes a file or folder that the package made.
 
@@ -120,20 +117,16 @@ def _is_made(name: str, entry: epath.Path, contents: re.Pattern[str]) -> bool:
     return contents.fullmatch(name) is not None and _is_plain(entry)
 
 
-def _is_remote(path: epath.Path) -> bool:
-    return "://" in str(path)
-
-
 def _is_link(path: epath.Path) -> bool:
-    return not _is_remote(path) and pathlib.Path(path).is_symlink()
+    return not is_remote(path) and pathlib.Path(path).is_symlink()
 
 
 def _is_plain(path: epath.Path) -> bool:
-    return _is_remote(path) or (not _is_link(path) and pathlib.Path(path).is_file())
+    return is_remote(path) or (not _is_link(path) and pathlib.Path(path).is_file())
 
 
 def _remove_empty(folder: epath.Path) -> None:
-    if _is_remote(folder):
+    if is_remote(folder):
         if folder.exists() and not any(folder.iterdir()):
             folder.rmtree()  # A bucket's folder: only the marker that some systems keep of it is left.
     else:

@@ -9,12 +9,12 @@ import pytest
 from etils import epath
 
 import nih_chest_xray
+from nih_chest_xray import removal
 from nih_chest_xray.removal import (
     REPLACED,
     UNFINISHED,
     UNFINISHED_DOWNLOAD,
     RemovalRefusedError,
-    is_dataset,
     remove,
 )
 
@@ -57,7 +57,7 @@ def test_folder_with_one_file_of_somebody_else_is_left_with_all_that_is_in_it(tm
     with pytest.raises(RemovalRefusedError, match=re.escape(repr(foreign))):
         remove(folder, UNFINISHED, within=epath.Path(tmp_path))
     assert names_in(tmp_path) == before
-    assert not is_dataset(folder)
+    assert removal.foreign(folder, REPLACED.contents)
 
 
 @pytest.mark.parametrize(
