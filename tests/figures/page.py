@@ -18,7 +18,7 @@ from selenium.webdriver.chrome.service import Service
 from nih_chest_xray.catalog.site import write_site
 
 FIGURE = Path(__file__).parent / "catalog.png"
-WIDTH, HEIGHT = 1240, 1560
+WIDTH, HEIGHT = 1240, 1680
 SCALE = 0.75
 """Of the picture, which is shown about this small."""
 
