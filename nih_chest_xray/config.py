@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from typing import Any
 
 import tensorflow_datasets as tfds
 
-from nih_chest_xray import augmentation, labels
+from nih_chest_xray.errors import UsageError
+from nih_chest_xray.images import augmentation
+from nih_chest_xray.tasks import TASKS
+from nih_chest_xray.vocabulary import SUBSETS, VIEWS
 
-TASKS = ("nodule", "findings", "nodule_expert")
-SPLITS = ("stratified", "official", "lists", "expert")
-SUBSETS = ("train", "validation", "test")
+SPLITS = tuple(dict.fromkeys(split for task in TASKS.values() for split in task.splits))
 IMAGE_FORMATS = ("png", "jpeg")
 CONFIG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """The grammar of a config's name, which is the name of a folder too."""
@@ -57,7 +59,7 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
     """
 
     task: str = "nodule"
-    views: tuple[str, ...] = labels.VIEWS
+    views: tuple[str, ...] = VIEWS
     healthy_stride: int = 2
     archives: tuple[int, ...] = ()
     split: str = "stratified"
@@ -97,7 +99,7 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         good = isinstance(self.name, str) and CONFIG_NAME.fullmatch(self.name)
         expected = "letters, digits, '_', '.' and '-', up to 100 (it is a folder's name), the first no sign"
         self._check("name", bool(good), expected)
-        self.views = self._names("views", labels.VIEWS)
+        self.views = self._names("views", VIEWS)
         self.augmentations = self._names("augmentations", None)
         for name in self.augmentations:
             augmentation.get_augmentation(name)  # Its error tells how to add one.
@@ -111,7 +113,7 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         for field in ("validation_fraction", "test_fraction"):
             value = getattr(self, field)
             self._check(field, _is_number(value) and 0 < value < 1, "a number between 0 and 1, neither included")
-        fitting = ("expert",) if self.task == "nodule_expert" else ("stratified", "official", "lists")
+        fitting = TASKS[self.task].splits
         self._check("split", self.split in fitting, f"{' or '.join(map(repr, fitting))} with task={self.task!r}")
         self._check_lists()
         if self.split == "stratified":
@@ -227,3 +229,23 @@ NAMED_CONFIGS = [
 ]
 """The first is the default. The last needs files that users must request themselves, so that a build of all configs has
 finished the others before it asks for them."""
+
+
+def config_of(text: str) -> NihChestXrayConfig:
+    """Returns the config that a name or a JSON object names, as `tfds build --config` takes it.
+
+    Raises:
+      UsageError: There is none.
+    """
+    named = {config.name: config for config in NAMED_CONFIGS}
+    if text in named:
+        return named[text]
+    try:
+        config = NihChestXrayConfig(**json.loads(text))
+    except json.JSONDecodeError:
+        raise UsageError(f"--config {text!r}: expected one of {', '.join(named)}, or a JSON object.") from None
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"--config: {error}") from None
+    if config.name in named:
+        raise UsageError(f"--config: the name {config.name!r} is that of a named config; give yours another.")
+    return config

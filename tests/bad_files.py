@@ -18,25 +18,17 @@ from unittest import mock
 import numpy as np
 from etils import epath
 
-from nih_chest_xray import boxes, labels
+from nih_chest_xray.building.examples import make_examples
 from nih_chest_xray.config import NihChestXrayConfig
-from nih_chest_xray.downloads import complete_images, complete_tables
-from nih_chest_xray.examples import make_examples
-from nih_chest_xray.files import ReleaseError
-from nih_chest_xray.find import find_release
-from nih_chest_xray.manifest import RowsOfSource, make_manifest
-from nih_chest_xray.plan import make_plan, needed_tables
-from nih_chest_xray.png import ImageError
-from nih_chest_xray.release import (
-    BOX_FILE,
-    EXPERT_FILES,
-    LABEL_FILES,
-    OFFICIAL_LISTS,
-    KnownFile,
-    known_files,
-)
-from nih_chest_xray.tables import TableError
-from nih_chest_xray.transfer import TransferError
+from nih_chest_xray.errors import ImageError, ReleaseError, TableError, TransferError
+from nih_chest_xray.planning.manifest import RowsOfSource
+from nih_chest_xray.planning.plan import make_plan
+from nih_chest_xray.release.downloads import complete_images, complete_tables
+from nih_chest_xray.release.find import find_release
+from nih_chest_xray.release.release import KnownFile, known_files
+from nih_chest_xray.release.tables import needed_tables, read_tables
+from nih_chest_xray.tables import boxes, labels
+from nih_chest_xray.vocabulary import BOX_FILE, EXPERT_FILES, LABEL_FILES, OFFICIAL_LISTS
 
 LABELS = LABEL_FILES[0]
 NAMES = tuple(f"{patient:08d}_000.png" for patient in range(1, 31))
@@ -100,10 +92,10 @@ def read_release(folder: Path, split: str = "stratified", own: bool = True) -> d
     """
     config, known, wanted = config_of(split, own), known_files(), frozenset({NAME})
     found = find_release(epath.Path(folder), known, own, needed_tables(config))
-    plan = make_plan(complete_tables(found, config, known, no_network), config, known)
+    plan = make_plan(read_tables(complete_tables(found, config, known, no_network), config, known), config)
     if not own:
         found = complete_images(found, wanted, known, no_network)
-    rows = RowsOfSource(make_manifest(plan.cohort, config, plan.boxes))
+    rows = RowsOfSource(plan.manifest)
     if not found.held(wanted):
         raise ReleaseError(found.not_taken())  # As the builder's error says.
     return {
@@ -121,7 +113,10 @@ def build_from_official_archive(folder: Path) -> None:
 
     content = (folder / "images_001.tar.gz").read_bytes()
     official = KnownFile("", len(content), hashlib.sha256(content).hexdigest())
-    with mock.patch("nih_chest_xray.release.known_files", return_value=known_files() | {"images_001.tar.gz": official}):
+    with mock.patch(
+        "nih_chest_xray.nih_chest_xray_dataset_builder.known_files",
+        return_value=known_files() | {"images_001.tar.gz": official},
+    ):
         builder = Builder(config=config_of("stratified", own=False), data_dir=folder / "data")
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=folder))
 

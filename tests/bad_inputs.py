@@ -77,11 +77,9 @@ from bad_files import (
     zipped_as,
 )
 
-from nih_chest_xray.cohort import CohortError
-from nih_chest_xray.files import ReleaseError
-from nih_chest_xray.labels import OFFICIAL_HEADER
-from nih_chest_xray.release import BOX_FILE, EXPERT_FILES, OFFICIAL_LISTS
-from nih_chest_xray.tables import TableError
+from nih_chest_xray.errors import CohortError, ReleaseError, TableError
+from nih_chest_xray.tables.labels import OFFICIAL_HEADER
+from nih_chest_xray.vocabulary import BOX_FILE, EXPERT_FILES, OFFICIAL_LISTS
 
 _IDAT = zlib.compress(rows_of(), 1)
 _CUT = r"the PNG of [0-9]+ bytes is cut or corrupt \({}\); get this image again"

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import tensorflow_datasets as tfds
 
-from nih_chest_xray import Builder, NihChestXrayConfig, labels
+from nih_chest_xray import Builder, NihChestXrayConfig
 from nih_chest_xray.catalog.site import write_site
-from nih_chest_xray.phantom import Phantom
-from nih_chest_xray.release import LABEL_FILES
-from nih_chest_xray.sources import StoredImage
+from nih_chest_xray.phantom.release import Phantom
+from nih_chest_xray.release.sources import StoredImage
+from nih_chest_xray.tables import labels
+from nih_chest_xray.vocabulary import LABEL_FILES
 
 PATIENTS = 40
 

@@ -42,9 +42,12 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import shuffle
 from tensorflow_datasets.scripts.cli import build as tfds_build
 
-from nih_chest_xray import Builder, NihChestXrayConfig, png, verify
+from nih_chest_xray import Builder, NihChestXrayConfig
 from nih_chest_xray.catalog import site
-from nih_chest_xray.phantom import Phantom
+from nih_chest_xray.images import png
+from nih_chest_xray.phantom.release import Phantom
+from nih_chest_xray.verification.command import verify
+from nih_chest_xray.verification.report import failed
 
 PATIENTS = 15
 FORMATS = ("tfrecord", "array_record", "parquet")
@@ -151,7 +154,7 @@ class Stage:
         site.write_site(self.dataset, self.site)
 
     def verify(self) -> None:
-        assert not verify.failed(verify.verify(self.dataset, self.release))
+        assert not failed(verify(self.dataset, self.release))
 
     def refused(self, file_format: str = "tfrecord", before: Callable = lambda: None) -> str:
         """Builds, and returns the error."""

@@ -35,7 +35,9 @@ import numpy as np
 import PIL.Image
 from bad_files import GREY, RGBA, chunk, empty_blocks, png
 
-from nih_chest_xray.png import SIGNATURE, SOURCE_SIZE, ImageError, decode
+from nih_chest_xray.errors import ImageError
+from nih_chest_xray.images.png import SIGNATURE, decode
+from nih_chest_xray.vocabulary import SOURCE_SIZE
 
 PROCESSES = 2
 

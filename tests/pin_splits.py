@@ -11,11 +11,13 @@ import sys
 
 from etils import epath
 
-from nih_chest_xray import find, release
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
-from nih_chest_xray.manifest import make_manifest, split_digests
-from nih_chest_xray.phantom import Phantom
-from nih_chest_xray.plan import make_plan
+from nih_chest_xray.phantom.release import Phantom
+from nih_chest_xray.planning.plan import make_plan
+from nih_chest_xray.planning.summary import split_digests
+from nih_chest_xray.release import find, release
+from nih_chest_xray.release.tables import read_tables
+from nih_chest_xray.vocabulary import EXPERT_FILES
 
 HEADER = "config\tsplit\texamples\tsha256_of_names"
 
@@ -26,10 +28,10 @@ def pinned_lines(config: NihChestXrayConfig, folder: epath.PathLike | None) -> l
         found = Phantom(config.phantom_patients).as_release()
     else:
         found = find.find_release(epath.Path(folder), release.known_files(), allow_repacked=True)
-    if config.split == "expert" and not {*release.EXPERT_FILES.values()} <= {*found.tables}:
+    if config.split == "expert" and not {*EXPERT_FILES.values()} <= {*found.tables}:
         return []
-    plan = make_plan(found, config, release.known_files())
-    digests = split_digests(make_manifest(plan.cohort, config, plan.boxes))
+    plan = make_plan(read_tables(found, config, release.known_files()), config)
+    digests = split_digests(plan.manifest)
     return [f"{config.name}\t{subset}\t{number}\t{digest}" for subset, (number, digest) in digests.items()]
 
 

@@ -9,12 +9,14 @@ import sys
 
 from etils import epath
 
-from nih_chest_xray import find, labels, release
-from nih_chest_xray.boxes import read_boxes
-from nih_chest_xray.cohort import SUBSETS
 from nih_chest_xray.config import NAMED_CONFIGS
-from nih_chest_xray.manifest import make_manifest, summarise
-from nih_chest_xray.plan import make_plan
+from nih_chest_xray.planning.plan import make_plan
+from nih_chest_xray.planning.summary import summarise
+from nih_chest_xray.release import find, release
+from nih_chest_xray.release.tables import read_tables
+from nih_chest_xray.tables import labels
+from nih_chest_xray.tables.boxes import read_boxes
+from nih_chest_xray.vocabulary import BOX_FILE, SUBSETS
 
 if __name__ == "__main__":
     known = release.known_files()
@@ -23,16 +25,16 @@ if __name__ == "__main__":
     for config in NAMED_CONFIGS:
         if config.phantom_patients or (config.split == "expert" and "test_labels.csv" not in found.tables):
             continue
-        plan = make_plan(found, config, known)
+        plan = make_plan(read_tables(found, config, known), config)
         cohorts[config.name] = plan.cohort
-        summary = summarise(make_manifest(plan.cohort, config, plan.boxes), config)
+        summary = summarise(plan.manifest, config)
         print(f"\n| {config.name} | {' | '.join(SUBSETS)} |\n| --- | --- | --- | --- |")
         rows = {name: [summary["counts"][subset][name] for subset in SUBSETS] for name in summary["counts"]["train"]}
         rows |= {key: list(summary[key].values()) for key in ("examples", "patients")}
         for name, numbers in rows.items():
             print(f"| {name} | {' | '.join(f'{number:,}' for number in numbers)} |")
 
-    table, box_table = found.tables[found.label_file], found.tables[release.BOX_FILE]
+    table, box_table = found.tables[found.label_file], found.tables[BOX_FILE]
     images = labels.read_labels(table.read(), table.place)
     with_nodule = set(images.loc[images["findings"].map(lambda findings: "Nodule" in findings), "patient_id"])
     with_none = set(images.loc[images["findings"].str.len() == 0, "patient_id"])

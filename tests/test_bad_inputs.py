@@ -15,7 +15,8 @@ from bad_files import MODE as ZIP_MODE
 from bad_inputs import CASES
 from etils import epath
 
-from nih_chest_xray.sources import TarGz, Zip
+from nih_chest_xray.release.sources import Zip
+from nih_chest_xray.release.tars import TarGz
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from blocks import blocks
 
 from nih_chest_xray import Builder
-from nih_chest_xray.labels import FINDINGS
+from nih_chest_xray.vocabulary import FINDINGS
 
 SECTION = "Coming from elsewhere"
 

@@ -25,16 +25,15 @@ from hypothesis import HealthCheck, configuration, example, given, settings
 from hypothesis import strategies as st
 from mutated_pngs import judge, mutated, opencv
 
-from nih_chest_xray.boxes import read_boxes
-from nih_chest_xray.files import ReleaseError
-from nih_chest_xray.image import decode
-from nih_chest_xray.labels import FINDINGS, read_labels
-from nih_chest_xray.official_lists import read_official_lists
-from nih_chest_xray.png import ImageError
-from nih_chest_xray.png import decode as decode_channels
-from nih_chest_xray.release import BOX_FILE, LABEL_FILES
-from nih_chest_xray.sources import TarGz, Zip
-from nih_chest_xray.tables import TableError
+from nih_chest_xray.errors import ImageError, ReleaseError, TableError
+from nih_chest_xray.images.codec import decode
+from nih_chest_xray.images.png import decode as decode_channels
+from nih_chest_xray.release.sources import Zip
+from nih_chest_xray.release.tars import TarGz
+from nih_chest_xray.tables.boxes import read_boxes
+from nih_chest_xray.tables.labels import read_labels
+from nih_chest_xray.tables.official_lists import read_official_lists
+from nih_chest_xray.vocabulary import BOX_FILE, FINDINGS, LABEL_FILES
 
 FILE = "some/folder/labels.csv"
 

@@ -14,13 +14,12 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 import nih_chest_xray
-from nih_chest_xray.cohort import SUBSETS
 from nih_chest_xray.config import NAMED_CONFIGS
-from nih_chest_xray.find import find_release
-from nih_chest_xray.labels import FINDINGS
-from nih_chest_xray.phantom import tar_gz
-from nih_chest_xray.plan import make_plan
-from nih_chest_xray.release import LABEL_FILES, known_files
+from nih_chest_xray.phantom.release import tar_gz
+from nih_chest_xray.release.find import find_release
+from nih_chest_xray.release.release import known_files
+from nih_chest_xray.release.tables import read_tables
+from nih_chest_xray.vocabulary import FINDINGS, LABEL_FILES, SUBSETS
 
 pytestmark = pytest.mark.real
 
@@ -62,9 +61,9 @@ def test_the_official_label_file_is_known_by_its_bytes_whatever_it_is_called(rea
     found = find_release(epath.Path(tmp_path), known_files(), allow_repacked=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plan = make_plan(found, NAMED_CONFIGS[0], known_files())
-    assert plan.origin["label_file"] == "Data_Entry_2017.csv"
-    assert plan.origin["tables"]["Data_Entry_2017.csv"]["official"]
+        tables = read_tables(found, NAMED_CONFIGS[0], known_files())
+    assert tables.origin["label_file"] == "Data_Entry_2017.csv"
+    assert tables.origin["tables"]["Data_Entry_2017.csv"]["official"]
 
 
 def test_examples_are_what_metadata_csv_and_the_label_file_say(built, real_labels):

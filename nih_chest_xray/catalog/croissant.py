@@ -9,9 +9,10 @@ import mlcroissant as mlc
 import pandas as pd
 
 from nih_chest_xray.catalog import texts
-from nih_chest_xray.catalog.datasets import DATASET, Built
-from nih_chest_xray.catalog.files import DataFile
-from nih_chest_xray.downloads import RELEASE_PAGE
+from nih_chest_xray.catalog.datasets import Built
+from nih_chest_xray.catalog.digests import DataFile
+from nih_chest_xray.release.downloads import RELEASE_PAGE
+from nih_chest_xray.vocabulary import DATASET
 
 METADATA = "metadata.csv"
 _CSV, _PARQUET = "text/csv", "application/x-parquet"

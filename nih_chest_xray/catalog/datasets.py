@@ -15,25 +15,20 @@ import pandas as pd
 import tensorflow_datasets as tfds
 from etils import epath
 
-from nih_chest_xray.cohort import CLASSES, SUBSETS
+from nih_chest_xray.building.features import differences, label_files
 from nih_chest_xray.config import NihChestXrayConfig
-from nih_chest_xray.dataset_folder import DatasetError, open_builder, plain_files, read_dataset_info, read_metadata
-from nih_chest_xray.features import differences, label_files
-from nih_chest_xray.labels import NO_FINDING
-from nih_chest_xray.metadata_schema import DATASET, shown
+from nih_chest_xray.errors import CatalogError, DatasetError, shown
+from nih_chest_xray.tasks import TASKS, Task
+from nih_chest_xray.verification.dataset_folder import (
+    dataset_folders,
+    open_builder,
+    plain_files,
+    read_dataset_info,
+    read_metadata,
+)
+from nih_chest_xray.vocabulary import DATASET, SUBSETS
 
 _NEEDED = ("features.json", "metadata.json", "metadata.csv")
-# From DATA_DIR, from DATA_DIR/nih_chest_xray, from a config's folder, and from the dataset's own.
-_DEPTHS = ("*/*/*", "*/*", "*", "")
-_TASKS = {
-    "nodule": "Nodule against No Finding",
-    "findings": "14 findings, multi-label",
-    "nodule_expert": "Nodule or Mass, judged by radiologists in validation and test",
-}
-
-
-class CatalogError(ValueError):
-    """A folder that no catalog can be made of, or written to. The message says what is wrong and what to do."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,6 +59,11 @@ class Built:
         return {"name": self.made.name, **json.loads(json.dumps(self.made.choices))}
 
     @property
+    def task(self) -> Task:
+        """The config's."""
+        return TASKS[self.made.task]
+
+    @property
     def config_name(self) -> str:
         """The config's name."""
         return self.made.name
@@ -81,7 +81,7 @@ class Built:
     @property
     def description(self) -> str:
         """The config's."""
-        own = f"A config of its own: {_TASKS[self.config['task']]}, {self.config['split']} split."
+        own = f"Custom config: {self.task.title}, {self.made.split} split."
         return self.builder.builder_config.description or own
 
     @property
@@ -107,7 +107,7 @@ class Built:
     @property
     def classes(self) -> list[str]:
         """The classes that `metadata.json` counts: those of the task, and for several findings No Finding."""
-        return list(dict.fromkeys((*CLASSES[self.config["task"]], *self.metadata["counts"][self.subsets[0]])))
+        return list(self.task.counted)
 
     @property
     def total(self) -> int:
@@ -122,7 +122,7 @@ class Built:
 
     def labels(self, label: str) -> tuple[str, ...]:
         """The classes that a label of `metadata.csv` names."""
-        return tuple(label.split("|")) if NO_FINDING in self.classes else (label,)
+        return tuple(label.split("|")) if self.task.multi_label else (label,)
 
 
 def find_datasets(folder: epath.PathLike) -> list[Built]:
@@ -134,21 +134,17 @@ def find_datasets(folder: epath.PathLike) -> list[Built]:
     Raises:
       CatalogError: There is none, or one that cannot be read.
     """
-    root = epath.Path(folder)
+    root = epath.Path(folder).expanduser()
     if not root.is_dir():
-        raise CatalogError(f"{folder} is no folder; name the data_dir in which `tfds build` put its datasets")
+        raise CatalogError(f"{folder} is not a directory; name the data_dir in which datasets were built")
     found: dict[str, dict[tfds.core.Version, epath.Path]] = {}
-    for depth in _DEPTHS:
-        for info in sorted(root.glob(f"{depth}/dataset_info.json".lstrip("/"))):
-            if "incomplete" in info.parent.name:
-                continue
-            try:
-                about = read_dataset_info(info.parent)
-            except DatasetError as error:
-                raise damaged(info.parent, error) from error
-            if about.get("name") == DATASET:
-                versions = found.setdefault(about["configName"], {})
-                versions[tfds.core.Version(about["version"])] = info.parent
+    for path in dataset_folders(root):
+        try:
+            about = read_dataset_info(path)
+        except DatasetError as error:
+            raise damaged(path, error) from error
+        if about.get("name") == DATASET:
+            found.setdefault(about["configName"], {})[tfds.core.Version(about["version"])] = path
     if not found:
         raise CatalogError(
             f"{folder} holds no built {DATASET} dataset (no folder with a dataset_info.json, down to"

@@ -11,13 +11,11 @@ import cv2
 import pandas as pd
 import tensorflow_datasets as tfds
 
-from nih_chest_xray.augmentation import NO_AUGMENTATION
 from nih_chest_xray.catalog.datasets import Built, damaged
 from nih_chest_xray.catalog.statistics import READ_CONFIG, class_name, originals
-from nih_chest_xray.image import decode_stored
-from nih_chest_xray.interruption import first_line
-from nih_chest_xray.labels import UNKNOWN_AGE
-from nih_chest_xray.manifest import source_of
+from nih_chest_xray.errors import first_line
+from nih_chest_xray.images.codec import decode_stored
+from nih_chest_xray.vocabulary import NO_AUGMENTATION, UNKNOWN_AGE, source_of
 
 SIDE = 320
 """Pixels a side of a picture."""

@@ -6,8 +6,9 @@ import dataclasses
 import shlex
 import textwrap
 
-from nih_chest_xray.catalog.datasets import DATASET, Built
-from nih_chest_xray.catalog.files import location
+from nih_chest_xray.catalog.datasets import Built
+from nih_chest_xray.catalog.digests import location
+from nih_chest_xray.vocabulary import DATASET
 
 _FETCHED = "DATA_DIR"
 _NAMESPACE = "lab"

@@ -15,7 +15,7 @@ from tensorflow_datasets.scripts.documentation import dataset_markdown_builder a
 
 from nih_chest_xray.catalog import texts
 from nih_chest_xray.catalog.datasets import Built
-from nih_chest_xray.metadata_schema import DATASET
+from nih_chest_xray.vocabulary import DATASET
 
 _MARKS = re.compile(r"[\\`*_{}\[\]<>#|!&~=$]|^[ \t]*[-+]", re.MULTILINE)
 _SECTIONS = (

@@ -17,12 +17,12 @@ from tensorflow_datasets.core.features.feature import dtype_to_str
 
 from nih_chest_xray.catalog import charts, statistics, texts
 from nih_chest_xray.catalog.datasets import Built
-from nih_chest_xray.catalog.files import DataFile
+from nih_chest_xray.catalog.digests import DataFile
 from nih_chest_xray.catalog.gallery import SIDE, Gallery
 from nih_chest_xray.catalog.loading import packages, snippets
 from nih_chest_xray.config import NihChestXrayConfig
-from nih_chest_xray.downloads import RELEASE_PAGE
-from nih_chest_xray.records import formats
+from nih_chest_xray.release.downloads import RELEASE_PAGE
+from nih_chest_xray.verification.records import formats
 
 
 def dataset_page(

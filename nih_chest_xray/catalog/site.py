@@ -14,21 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import filelock
 from etils import epath
 
-from nih_chest_xray.catalog.datasets import Built, CatalogError, find_datasets
-from nih_chest_xray.dataset_folder import read_small
-from nih_chest_xray.metadata_schema import DATASET, parse_json
-from nih_chest_xray.removal import (
-    REPLACED_SITE,
-    SITE_WORK,
-    UNFINISHED_SITE,
-    Kind,
-    RemovalRefusedError,
-    foreign,
-    remove,
-)
+from nih_chest_xray.catalog.datasets import Built, find_datasets
+from nih_chest_xray.errors import CatalogError, RemovalRefusedError
+from nih_chest_xray.system import locks
+from nih_chest_xray.system.removal import REPLACED_SITE, SITE_WORK, UNFINISHED_SITE, Kind, foreign, remove
+from nih_chest_xray.verification.dataset_folder import read_small
+from nih_chest_xray.verification.json_kinds import parse_json
+from nih_chest_xray.vocabulary import DATASET
 
 try:
     import jinja2  # noqa: F401
@@ -39,7 +33,7 @@ except ImportError as error:
     ) from error
 
 from nih_chest_xray.catalog import croissant, page, texts
-from nih_chest_xray.catalog.files import list_files, manifest_tsv, sha256sums
+from nih_chest_xray.catalog.digests import list_files, manifest_tsv, sha256sums
 from nih_chest_xray.catalog.gallery import make_gallery
 from nih_chest_xray.catalog.markdown import tfds_markdown
 from nih_chest_xray.catalog.statistics import read_examples
@@ -212,13 +206,12 @@ def _replaced(site: Path) -> Iterator[Path]:
       CatalogError: Another process writes the same site.
     """
     site.parent.mkdir(parents=True, exist_ok=True)
+    path = site.parent / f".{site.name}.lock"
     try:
-        lock = filelock.FileLock(site.parent / f".{site.name}.lock", timeout=0).acquire()
-    except filelock.Timeout as error:
-        raise CatalogError(
-            f"another process writes {site}: it holds {error.lock_file}; wait until it is done"
-        ) from None
-    with lock:
+        held = locks.take(epath.Path(path))
+    except locks.HeldError:
+        raise CatalogError(f"another process writes {site}: it holds {path}; wait until it is done") from None
+    with held:
         _clean_up(site)
         work = Path(tempfile.mkdtemp(prefix=_work_prefix(site), dir=site.parent))
         new, old = work / _NEW, work / _OLD

@@ -10,13 +10,11 @@ import numpy as np
 import pandas as pd
 import tensorflow_datasets as tfds
 
-from nih_chest_xray.augmentation import NO_AUGMENTATION
 from nih_chest_xray.catalog.datasets import Built, damaged
-from nih_chest_xray.interruption import first_line
-from nih_chest_xray.labels import FINDINGS, OLDEST_AGE, SEXES, UNKNOWN_AGE, label_string
-from nih_chest_xray.manifest import source_of, summarise
-from nih_chest_xray.metadata_schema import shown
-from nih_chest_xray.records import claims_too_much, shards
+from nih_chest_xray.errors import first_line, shown
+from nih_chest_xray.planning.summary import summarise
+from nih_chest_xray.verification.records import claims_too_much, shards
+from nih_chest_xray.vocabulary import FINDINGS, NO_AUGMENTATION, OLDEST_AGE, SEXES, UNKNOWN_AGE, label_string, source_of
 
 AGE_BAND = 10
 """Years."""

@@ -8,14 +8,12 @@ import pandas as pd
 
 from nih_chest_xray.catalog.datasets import Built
 from nih_chest_xray.catalog.statistics import populations
-from nih_chest_xray.cohort import CLASSES, POSITIVE
-from nih_chest_xray.downloads import RELEASE_PAGE
-from nih_chest_xray.manifest import cap_of, cut_subsets
-from nih_chest_xray.release import ARCHIVES
+from nih_chest_xray.planning.summary import cap_of, cut_subsets
+from nih_chest_xray.release.downloads import RELEASE_PAGE
+from nih_chest_xray.vocabulary import ARCHIVES
 
 ACKNOWLEDGEMENT = "The NIH Clinical Center is the provider of the data."
 CODE_LICENSE = "https://spdx.org/licenses/Apache-2.0.html"
-EXPERT_TASK = "nodule_expert"
 _RESEARCH = (
     "For research. It is not a medical device, and nothing trained on it should be used on patients without a"
     " validation of its own."
@@ -99,7 +97,7 @@ def citation(built: Built) -> str:
     if not built.synthetic:
         release, _, expert_labels = built.builder.info.citation.partition("\n\n@")
         # The radiologists' labels are in one task only.
-        return f"{release}\n\n@{expert_labels}" if expert_labels and built.config["task"] == EXPERT_TASK else release
+        return f"{release}\n\n@{expert_labels}" if expert_labels and built.task.read_by_radiologists else release
     return (
         f"@misc{{{built.full_name.replace('/', '_')},\n"
         f"  title = {{{built.full_name.replace('_', chr(92) + '_')}, version {built.version}: synthetic chest"
@@ -138,7 +136,7 @@ def biases(built: Built, examples: pd.DataFrame) -> list[str]:
     if built.synthetic:
         drawn = "Nearly half of the synthetic patients have a nodule, far more than in any hospital."
         return [drawn, *trial(built)]
-    task, stride = built.config["task"], built.config["healthy_stride"]
+    stride, by_radiologists = built.config["healthy_stride"], built.task.read_by_radiologists
     texts = [
         "One institution: patients of the NIH Clinical Center, on its devices and with its reports.",
         *trial(built),
@@ -147,18 +145,18 @@ def biases(built: Built, examples: pd.DataFrame) -> list[str]:
         texts.append("The NIH's archives hold patients in the order of their numbers: one is no random part of all.")
     if built.metadata.get("shared_patients"):
         texts.append(patient_subsets(built))
-    if task == "nodule":
+    if not built.task.multi_label and not by_radiologists:
         texts.append(
             "Images with other findings alone are left out: all are either of the positive class or No Finding."
         )
     if stride > 1:
-        of_training = " of training" if task == EXPERT_TASK else ""
+        of_training = " of training" if by_radiologists else ""
         texts.append(
             f"One of every {stride} No Finding images{of_training} is kept, so classes are not as frequent as in"
             " practice."
         )
-    if task == EXPERT_TASK:
-        return texts + _populations(examples)
+    if by_radiologists:
+        return texts + _populations(built, examples)
     texts.append(
         "The text-mined labels miss nodules and name others that radiologists do not see: of the 605 images that"
         " radiologists call nodule or mass (Majkowska et al., Radiology 2020) they have 256, and of their own 455"
@@ -167,10 +165,10 @@ def biases(built: Built, examples: pd.DataFrame) -> list[str]:
     return texts
 
 
-def _populations(examples: pd.DataFrame) -> list[str]:
+def _populations(built: Built, examples: pd.DataFrame) -> list[str]:
     """Returns how training and evaluation differ in the task that radiologists evaluate."""
-    _, positive = CLASSES[EXPERT_TASK]
-    table = populations(examples, positive, POSITIVE[EXPERT_TASK])
+    _, positive = built.task.classes
+    table = populations(examples, positive, built.task.positive)
 
     def shares(part: str, whole: str, subsets: Iterable[str]) -> str:
         texts = []
@@ -197,17 +195,12 @@ def use_cases(built: Built) -> list[str]:
     if built.synthetic:
         return ["A first run of a training program, and its tests.", "Not for any statement about patients."]
     official = built.config["split"] == "official"
-    uses = {
-        "nodule": "Training and evaluating classifiers of pulmonary nodules",
-        "findings": "Training and evaluating classifiers of 14 findings"
-        + (", comparable with papers on the NIH's test list" if official else ""),
-        "nodule_expert": "Training classifiers of nodules and masses, and evaluating them on radiologists' labels",
-    }
+    comparable = ", comparable with papers on the NIH's test list" if official and built.task.multi_label else ""
     shared = (
         "617 of the 860 patients in the test subset of nodule_expert are in the training subset of nodule, from which"
         " nodule_augmented has the same"
     )
-    if built.config["task"] == EXPERT_TASK:
+    if built.task.read_by_radiologists:
         fit = (
             f"Not for evaluating a network that was trained on nodule: {shared}. One that was trained on the training"
             " subset of findings may be evaluated on the test subset, whose images are all in the NIH's test list, but"
@@ -223,7 +216,7 @@ def use_cases(built: Built) -> list[str]:
             "A network that is trained on it must not be evaluated on nodule_expert, which shares patients with such a"
             f" split: {shared}."
         )
-    return [f"{uses[built.config['task']]}.", fit]
+    return [f"{built.task.use}{comparable}.", fit]
 
 
 def sensitive(built: Built) -> list[str]:
@@ -303,7 +296,7 @@ def annotation(built: Built) -> list[str]:
 
 
 def _labels_of_task(built: Built) -> list[str]:
-    if built.config["task"] != EXPERT_TASK:
+    if not built.task.read_by_radiologists:
         return []
     return [
         "The labels of validation and test are those of radiologists (Majkowska et al., Radiology 2020), those of"

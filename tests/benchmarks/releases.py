@@ -11,10 +11,12 @@ from pathlib import Path
 
 from etils import epath
 
-from nih_chest_xray import boxes, find, labels
 from nih_chest_xray.config import NihChestXrayConfig
-from nih_chest_xray.phantom import Phantom, tar_gz
-from nih_chest_xray.release import BOX_FILE, LABEL_FILES, known_files
+from nih_chest_xray.phantom.release import Phantom, tar_gz
+from nih_chest_xray.release import find
+from nih_chest_xray.release.release import known_files
+from nih_chest_xray.tables import boxes, labels
+from nih_chest_xray.vocabulary import BOX_FILE, LABEL_FILES
 
 CONFIG = {"healthy_stride": 1, "allow_missing_images": True}
 """What differs from the config `nodule`: all images here are Nodule or No Finding, and no archive is the NIH's own."""

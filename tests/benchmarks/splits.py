@@ -15,9 +15,11 @@ import pandas as pd
 from etils import epath
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-from nih_chest_xray import find, labels, release
-from nih_chest_xray.cohort import SUBSETS, balanced_subsets, select
 from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.planning.cohort import balanced_subsets, select
+from nih_chest_xray.release import find, release
+from nih_chest_xray.tables import labels
+from nih_chest_xray.vocabulary import SUBSETS
 
 FRACTIONS = (0.8, 0.1, 0.1)
 SEEDS = range(5)

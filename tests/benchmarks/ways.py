@@ -77,7 +77,7 @@ def hand_written_loop(manual_dir: str, data_dir: str) -> int:
     """The usual script, at its best: OpenCV, and this package's own way to encode a PNG."""
     import cv2
 
-    from nih_chest_xray import image
+    from nih_chest_xray.images import codec
 
     def feature(value: bytes) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
@@ -87,7 +87,7 @@ def hand_written_loop(manual_dir: str, data_dir: str) -> int:
         with tf.io.TFRecordWriter(str(Path(data_dir) / f"{subset}.tfrecord")) as writer:
             for path, label in rows:
                 pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-                encoded = image.encode(cv2.resize(pixels, (SIZE, SIZE), interpolation=cv2.INTER_AREA), "png")
+                encoded = codec.encode(cv2.resize(pixels, (SIZE, SIZE), interpolation=cv2.INTER_AREA), "png")
                 columns = {
                     "image": feature(encoded),
                     "name": feature(path.name.encode()),

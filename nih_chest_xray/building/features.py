@@ -1,0 +1,103 @@
+"""Features: the schema of an example, with a doc for each column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.images.augmentation import BUILT_IN
+from nih_chest_xray.tasks import TASKS, Task
+from nih_chest_xray.vocabulary import FINDINGS, NO_AUGMENTATION, SEXES, SOURCE_SIZE, UNKNOWN_AGE, VIEWS
+
+
+def make_features(config: NihChestXrayConfig) -> tfds.features.FeaturesDict:
+    """Returns the features of a config's examples."""
+    size, task = config.image_size or SOURCE_SIZE, TASKS[config.task]
+    features = {
+        "image": tfds.features.Image(
+            shape=(size, size, 1),
+            dtype=np.uint8,
+            encoding_format=config.image_format,
+            doc="The radiograph, grey; the whole of the NIH's 1024 x 1024 image.",
+        ),
+        "label": _label(task),
+        "image_name": tfds.features.Text(doc="The NIH's file name; an augmented copy's is <stem>_aug<k>.png."),
+        "findings": tfds.features.Sequence(
+            _classes(FINDINGS, "A text-mined finding."),
+            doc="All text-mined findings, in alphabetical order; empty for No Finding.",
+        ),
+        "bboxes": tfds.features.Sequence(
+            {
+                "bbox": tfds.features.BBoxFeature(doc="ymin, xmin, ymax, xmax, in shares of height and width."),
+                "finding": _classes(FINDINGS, "What the box holds."),
+            },
+            doc="Radiologists' boxes, moved with an augmented image. Only 880 images of the release have any.",
+        ),
+        "augmentation": _classes(
+            dict.fromkeys((NO_AUGMENTATION, *BUILT_IN, *config.augmentations)),
+            "How the image differs from the NIH's; none if it does not.",
+        ),
+        "patient_id": _number("The NIH's number of the patient."),
+        "follow_up": _number("The NIH's number of the patient's study, from 0."),
+        "patient_age": _number(f"Years, at the time of the study; {UNKNOWN_AGE} if unknown."),
+        "patient_sex": _classes(SEXES, "Sex in the patient's record."),
+        "view_position": _classes(VIEWS, "PA, from back to front, or AP, from front to back."),
+        "original_size": tfds.features.Tensor(
+            shape=(2,), dtype=np.int32, doc="Width and height in pixels before the NIH's resize to 1024."
+        ),
+        "pixel_spacing": tfds.features.Tensor(
+            shape=(2,), dtype=np.float32, doc="Width and height in mm of a pixel before the NIH's resize."
+        ),
+    }
+    if task.read_by_radiologists:
+        features["text_mined_label"] = _classes(task.classes, "Whether the findings name Nodule or Mass.")
+    return tfds.features.FeaturesDict(features)
+
+
+def _label(task: Task) -> tfds.features.FeatureConnector:
+    if task.multi_label:
+        return tfds.features.Tensor(shape=(len(task.classes),), dtype=np.uint8, doc=task.label_doc)
+    return _classes(task.classes, task.label_doc)
+
+
+def _classes(names: Iterable[str], doc: str) -> tfds.features.ClassLabel:
+    return tfds.features.ClassLabel(names=list(names), doc=doc)
+
+
+def _number(doc: str) -> tfds.features.Scalar:
+    return tfds.features.Scalar(dtype=np.int32, doc=doc)
+
+
+def differences(stored: tfds.features.FeaturesDict, config: NihChestXrayConfig) -> list[str]:
+    """Returns in what the features of a dataset are not those of a config, a text for each."""
+    found, expected = (dict(_describe(features)) for features in (stored, make_features(config)))
+    return [
+        f"features.json and the labels.txt files: {name} is {found.get(name)}, by the config {expected.get(name)}"
+        for name in sorted(found.keys() | expected.keys())
+        if found.get(name) != expected.get(name)
+    ]
+
+
+def _describe(feature: tfds.features.FeatureConnector, name: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(feature, tfds.features.FeaturesDict):
+        for key, inner in feature.items():
+            yield from _describe(inner, f"{name}/{key}".lstrip("/"))
+    elif isinstance(feature, tfds.features.Sequence):
+        yield from _describe(feature.feature, f"{name}[]")
+    else:
+        names = f" {feature.names}" if isinstance(feature, tfds.features.ClassLabel) else ""
+        yield name, f"{type(feature).__name__} {feature.shape} {np.dtype(feature.np_dtype).name}{names}"
+
+
+def label_files(feature: tfds.features.FeatureConnector, name: str = "") -> Iterator[str]:
+    """Yields the files in which TFDS keeps the names of classes; where one is missing, it takes numbers for names."""
+    if isinstance(feature, tfds.features.FeaturesDict):
+        for key, inner in feature.items():
+            yield from label_files(inner, f"{name}-{key}".lstrip("-"))
+    elif isinstance(feature, tfds.features.Sequence):
+        yield from label_files(feature.feature, name)
+    elif isinstance(feature, tfds.features.ClassLabel):
+        yield f"{name}.labels.txt"

@@ -1,0 +1,124 @@
+"""Metadata: what metadata.json says of a build, and the warnings that go with it."""
+
+from __future__ import annotations
+
+import collections
+import json
+import platform
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nih_chest_xray.building.examples import Report
+from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.planning.cohort import empty_classes
+from nih_chest_xray.planning.summary import summarise
+from nih_chest_xray.vocabulary import SUBSETS
+
+
+def make_metadata(
+    config: NihChestXrayConfig,
+    version: str,
+    origin: Mapping[str, Any],
+    written: pd.DataFrame,
+    missing: int,
+    report: Report,
+    repacked: Mapping[str, str],
+    cap: int | None,
+    shard_sizes: Mapping[str, int],
+) -> dict[str, Any]:
+    """Returns the content of metadata.json, made of what was really made.
+
+    Args:
+      config: That was built.
+      version: Of the dataset.
+      origin: Where its tables come from, see `Tables`.
+      written: The rows of the manifest that were made.
+      missing: How many images of the cohort were not there, or broken.
+      report: What the build made.
+      repacked: SHA-256 of the archives that are not the NIH's own, by path below the release's folder.
+      cap: Examples of each subset at most, for a trial build; None for all.
+      shard_sizes: Bytes of each shard, by file name.
+    """
+    sides = resized_sides(written, report)
+    return {
+        **summarise(written, config),
+        **origin,
+        "config": {"name": config.name, **config.choices},
+        "missing_images": missing,
+        "broken_images": sorted(image.source_name for image in report.broken),
+        "resized_images": {str(side): number for side, number in sorted(sides.items())},
+        "max_examples_per_split": cap,
+        "shard_sizes": dict(shard_sizes),
+        "repacked_archives": dict(repacked),
+        "versions": {
+            "nih_chest_xray": version,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "pandas": pd.__version__,
+        },
+    }
+
+
+def resized_sides(written: pd.DataFrame, report: Report) -> collections.Counter[int]:
+    """Returns how many source images were resized copies, by pixels a side."""
+    sources = written["source_name"].unique()
+    return collections.Counter(report.copied_sides[name] for name in sources if name in report.copied_sides)
+
+
+def warn_of_resized(sides: Mapping[int, int]) -> None:
+    """Warns of images that are not the NIH's pixels."""
+    if sides:
+        listed = ", ".join(f"{number:,} from copies of {side} pixels a side" for side, number in sorted(sides.items()))
+        warnings.warn(
+            f"{sum(sides.values()):,} images were made from resized copies ({listed}), not from the NIH's pixels.",
+            stacklevel=2,
+        )
+
+
+def warn_of_broken(report: Report, written: pd.DataFrame, config: NihChestXrayConfig) -> None:
+    """Warns of broken images that were left out."""
+    if report.broken:
+        shown = "; ".join(image.problem for image in report.broken[:3])
+        warnings.warn(
+            f"{len(report.broken):,} broken images are left out, with their augmented copies:"
+            f" {shown}{'; …' if report.broken[3:] else ''}. All are listed in metadata.json's broken_images. Without"
+            f" them there are: {json.dumps(summarise(written, config)['counts'])}.",
+            stacklevel=2,
+        )
+
+
+def warn_of_repacked(repacked: Mapping[str, str], place: str) -> None:
+    """Warns of archives that are not the NIH's, byte for byte."""
+    for name, digest in repacked.items():
+        warnings.warn(
+            f"{place}/{name} has SHA-256 {digest}, which is none of the NIH's archives'. It read cleanly to its end and"
+            " was used as it is.",
+            stacklevel=2,
+        )
+
+
+def warn_of_missing(
+    present: pd.DataFrame, cohort: pd.DataFrame, place: str, config: NihChestXrayConfig, broken: int = 0
+) -> None:
+    """Warns of images of the cohort that the release does not hold.
+
+    Args:
+      present: The rows of the manifest whose images the release holds.
+      cohort: All images that the config keeps.
+      place: Of the release.
+      config: That is built.
+      broken: How many images are broken, and not missing.
+    """
+    if missing := len(cohort) - broken - present["source_name"].nunique():
+        summary = summarise(present, config)
+        absent = [subset for subset in SUBSETS if not summary["examples"][subset]]
+        without = f" The dataset will have no subset {' and no '.join(absent)}." if absent else ""
+        warnings.warn(
+            f"{missing:,} of the {len(cohort):,} images of config {config.name!r} are not in {place}. Without them"
+            f" there are: {json.dumps(summary['counts'])}.{without} {empty_classes(present, config)}".rstrip(),
+            stacklevel=2,
+        )

@@ -1,0 +1,1 @@
+"""Images: pixels: decoding, resizing, augmenting and encoding, and where bounding boxes go."""

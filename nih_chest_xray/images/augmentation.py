@@ -1,0 +1,201 @@
+"""Augmentation: the registry of augmentations, and the draw of one for each copy of an image.
+
+A user adds an augmentation from their own code:
+
+    from nih_chest_xray import register_augmentation
+
+    @register_augmentation("darker")
+    def darker(image, draw, config):
+        return (image * (0.7 + 0.3 * draw)).astype(image.dtype)
+
+and names it in a config's `augmentations`. One that moves what is in the image also says where to, so that bounding
+boxes go with it: `@register_augmentation("shift", affine=shift_matrix)`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from nih_chest_xray.images.boxes import move_boxes
+from nih_chest_xray.vocabulary import NO_AUGMENTATION, SOURCE_SIZE, Box
+
+BUILT_IN = ("rotation", "horizontal_flip")
+
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
+
+
+class Settings(Protocol):
+    """What an augmentation may ask of the config that is built, a `NihChestXrayConfig`; it has other fields too."""
+
+    rotation_degrees: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """An entry of the registry.
+
+    Attributes:
+      name: What configs and the `augmentation` feature call it.
+      apply: Takes an image (height, width) uint8, a draw in [0, 1) and the config; returns an image of that shape and
+        type.
+      once: Whether all copies of an image made by it are the same, so that an image gets at most one.
+      affine: Takes a draw and the config; returns the map (2, 3) from a pixel (x, y) of the image to one of the result,
+        as `cv2.warpAffine` takes it. None for an augmentation that leaves everything in its place.
+    """
+
+    name: str
+    apply: Callable[[np.ndarray, float, Settings], np.ndarray]
+    once: bool
+    affine: Callable[[float, Settings], np.ndarray] | None
+
+
+_REGISTRY: dict[str, Augmentation] = {}
+
+
+def register_augmentation(
+    name: str, *, once: bool = False, affine: Callable[[float, Settings], np.ndarray] | None = None
+) -> Callable[[Callable], Callable]:
+    """Returns a decorator that puts a function into the registry; see `Augmentation` for what it takes and returns.
+
+    Args:
+      name: A name that no other augmentation has.
+      once: True if the result does not depend on the draw.
+      affine: Where a pixel goes, for an augmentation that moves what is in the image.
+
+    Raises:
+      ValueError: The name is taken.
+    """
+    if name in _REGISTRY or name == NO_AUGMENTATION:
+        raise ValueError(f"augmentation {name!r} is registered already; choose another name")
+
+    def decorate(function: Callable) -> Callable:
+        register(Augmentation(name, function, once, affine))
+        return function
+
+    return decorate
+
+
+def register(augmentation: Augmentation) -> None:
+    """Puts an entry into the registry, or replaces it: in a worker, which has not run what registered it elsewhere."""
+    _REGISTRY[augmentation.name] = augmentation
+
+
+def get_augmentation(name: str) -> Augmentation:
+    """Returns an entry of the registry.
+
+    Raises:
+      ValueError: There is none of this name.
+    """
+    if name not in _REGISTRY:
+        raise ValueError(
+            f"augmentation {name!r} is not registered; there are {', '.join(_REGISTRY)}. Your own is added with"
+            " nih_chest_xray.register_augmentation before the config is made (on the command line, name its module"
+            " in --imports)."
+        )
+    return _REGISTRY[name]
+
+
+def draw_augmentations(names: Sequence[str], seed: int, image_name: str, copies: int) -> list[tuple[str, float]]:
+    """Draws an augmentation and a number for each copy of an image.
+
+    The draw is a hash of seed, image name and copy number: it is the same on every machine, whatever else is in the
+    dataset and in whatever order images come. An augmentation that does the same each time is drawn once an image.
+    Draws for the same augmentation and image lie at least 0.38 / copies apart, so that its copies differ.
+
+    Args:
+      names: Registered augmentations.
+      seed: The config's seed.
+      image_name: Name of the source image.
+      copies: How many copies to draw for.
+
+    Returns:
+      A (name, draw) for each copy; draws are uniform in [0, 1).
+
+    Raises:
+      ValueError: The augmentations cannot give that many different copies.
+
+    >>> draw_augmentations(["horizontal_flip"], 0, "00000013_005.png", 1)[0][0]
+    'horizontal_flip'
+    """
+    used: dict[str, int] = {}
+    drawn = []
+    for copy in range(1, copies + 1):
+        choices = [name for name in names if not (name in used and get_augmentation(name).once)]
+        if not choices:
+            raise ValueError(
+                f"augmented_copies={copies}: {', '.join(names)} give at most {copy - 1} different copies of an image."
+                " Ask for fewer, or add an augmentation such as 'rotation' to augmentations."
+            )
+        name = choices[int(_uniform(seed, image_name, copy) * len(choices))]
+        # Multiples of the golden ratio, modulo 1, keep away from each other (Weyl's sequence): a second rotation of an
+        # image is never nearly the same as the first, which two independent draws sometimes are.
+        start = _uniform(seed, image_name, name)
+        drawn.append((name, (start + used.get(name, 0) * _GOLDEN_RATIO) % 1.0))
+        used[name] = used.get(name, 0) + 1
+    return drawn
+
+
+def augment(image: np.ndarray, name: str, draw: float, config: Settings) -> np.ndarray:
+    """Applies an augmentation and checks what it returns.
+
+    Args:
+      image: (height, width) uint8.
+      name: A registered augmentation.
+      draw: In [0, 1).
+      config: The config that is built.
+
+    Returns:
+      (height, width) uint8.
+
+    Raises:
+      ValueError: The augmentation gives another shape or type.
+    """
+    # A copy, since an augmentation that changes its argument would change the image for the copies after it.
+    result = get_augmentation(name).apply(image.copy(), draw, config)
+    if not isinstance(result, np.ndarray) or result.shape != image.shape or result.dtype != image.dtype:
+        raise ValueError(
+            f"augmentation {name!r} returned {getattr(result, 'shape', type(result))} {getattr(result, 'dtype', '')};"
+            f" expected an array of the image's shape {image.shape} and type {image.dtype}"
+        )
+    return result
+
+
+def move(boxes: tuple[Box, ...], name: str, draw: float, config: Settings) -> tuple[Box, ...]:
+    """Returns the boxes of an augmented image, given those of its source."""
+    affine = get_augmentation(name).affine
+    return boxes if affine is None else move_boxes(boxes, affine(draw, config))
+
+
+def rotation_matrix(draw: float, config: Settings) -> np.ndarray:
+    """Returns a rotation about the image's centre by an angle from plus or minus `config.rotation_degrees`."""
+    centre = (SOURCE_SIZE - 1) / 2
+    return cv2.getRotationMatrix2D((centre, centre), (2 * draw - 1) * config.rotation_degrees, 1.0)
+
+
+@register_augmentation("rotation", affine=rotation_matrix)
+def rotate(image: np.ndarray, draw: float, config: Settings) -> np.ndarray:
+    """Rotates about the centre; corners become black."""
+    return cv2.warpAffine(image, rotation_matrix(draw, config), image.shape[::-1], flags=cv2.INTER_LINEAR)
+
+
+def flip_matrix(_draw: float, _config: Settings) -> np.ndarray:
+    """Returns the map that mirrors left and right."""
+    return np.array([[-1.0, 0.0, SOURCE_SIZE - 1.0], [0.0, 1.0, 0.0]])
+
+
+@register_augmentation("horizontal_flip", once=True, affine=flip_matrix)
+def flip_horizontally(image: np.ndarray, _draw: float, _config: Settings) -> np.ndarray:
+    """Mirrors left and right."""
+    return cv2.flip(image, 1)
+
+
+def _uniform(*parts: object) -> float:
+    """Returns a number in [0, 1): 53 bits, all that a float holds, of a hash of the parts."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53

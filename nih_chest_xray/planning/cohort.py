@@ -1,0 +1,222 @@
+"""Cohort: the images that a config's task keeps, each with its label and its subset. From table to table."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.errors import CohortError
+from nih_chest_xray.planning.splitting import balanced_group_split
+from nih_chest_xray.tasks import TASKS
+from nih_chest_xray.vocabulary import SUBSETS, label_string, patient_of
+
+AGE_BAND = 20
+"""Years. Ages are balanced over the subsets in bands of this width."""
+
+
+def make_cohort(
+    labels: pd.DataFrame,
+    config: NihChestXrayConfig,
+    official: dict[str, frozenset[str]] | None = None,
+    expert: pd.DataFrame | None = None,
+    lists: Mapping[str, frozenset[str]] | None = None,
+) -> pd.DataFrame:
+    """Selects images and assigns each to a subset.
+
+    Args:
+      labels: A table as `labels.read_labels` returns it, with rows in any order.
+      config: Says what to select and how to split.
+      official: Image names of the NIH's lists, under 'train_val' and 'test'. Needed for the official split only.
+      expert: A table as `expert_labels.read_expert_labels` returns it. Needed for the expert split only.
+      lists: Image names of lists of the user's own, by subset. Needed for the split 'lists' only.
+
+    Returns:
+      The selected rows in the order of image names, with `positive` (bool, whether the image has a nodule, for the
+      task), `label` (a class of the task; with several labels an image all of its, joined by |) and
+      `subset` ('train', 'validation' or 'test'); for the expert split also `text_mined_label`. The index is 0, 1, 2, ….
+
+    Raises:
+      CohortError: A subset would have no image, or, of two classes, none of one; unless images may be missing. Or the
+        official lists do not fit, or lists share a patient.
+    """
+    cohort = select(labels, config)
+    if config.split == "expert":
+        cohort = _expert_subsets(labels, cohort, config, expert)
+    elif config.split == "official":
+        cohort = cohort.assign(subset=_official_subsets(cohort, config, official or {}))
+    elif config.split == "lists":
+        cohort = _listed_subsets(cohort, config, lists or {})
+    else:
+        rest = config.validation_fraction + config.test_fraction
+        fractions = (1 - rest, config.validation_fraction, config.test_fraction)
+        cohort = cohort.assign(subset=balanced_subsets(cohort, config, SUBSETS, fractions))
+    _require_classes(cohort, config)
+    return cohort
+
+
+def select(labels: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:
+    """Returns the images that the config's views, task and thinning keep, in the order of image names.
+
+    They have `positive` and `label`, see `make_cohort`.
+    """
+    rows = _with_label(labels, config)
+    healthy = rows["findings"].str.len() == 0
+    kept = ((healthy.cumsum() - 1) % config.healthy_stride == 0) & healthy
+    kept |= ~healthy if TASKS[config.task].multi_label else rows["positive"]
+    return rows[kept].reset_index(drop=True)
+
+
+def shared_patients(table: pd.DataFrame) -> int:
+    """Returns how many patients have rows in several subsets."""
+    return int((table.groupby("patient_id")["subset"].nunique() > 1).sum())
+
+
+def empty_classes(table: pd.DataFrame, config: NihChestXrayConfig) -> str:
+    """Returns which classes of the task have no row in a subset that has any, as a sentence; '' if each has one."""
+    indicators = class_indicators(table, config)[list(TASKS[config.task].classes)]
+    lacks = []
+    for subset in SUBSETS:
+        rows = indicators[table["subset"] == subset]
+        if len(rows) and (empty := list(rows.columns[~rows.any()])):
+            lacks.append(f"{subset} has no image of {', '.join(empty)}")
+    return f"{'; '.join(lacks)}: AUROC is undefined there." if lacks else ""
+
+
+def class_indicators(table: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:
+    """Returns a bool column for each class of the task, and for No Finding: whether a row's `label` has it."""
+    classes = TASKS[config.task].counted
+    codes, labels = pd.factorize(table["label"])
+    has = np.array([[name in label.split("|") for name in classes] for label in labels], bool)
+    return pd.DataFrame(has.reshape(len(labels), len(classes))[codes], table.index, list(classes))
+
+
+def balanced_subsets(
+    cohort: pd.DataFrame, config: NihChestXrayConfig, subsets: tuple[str, ...], fractions: tuple[float, ...]
+) -> np.ndarray:
+    """Assigns patients to subsets so that classes, views, sexes, ages and the number of images are balanced.
+
+    Args:
+      cohort: The selected images.
+      config: Its task says which classes there are, its seed how patients are drawn.
+      subsets: Names.
+      fractions: Each subset's share, summing to 1.
+
+    Returns:
+      (images,) object: the name of each image's subset.
+    """
+    ages = cohort["patient_age"] // AGE_BAND
+    counts = class_indicators(cohort, config).assign(images=True)
+    for stratum in (cohort["view_position"], cohort["patient_sex"], ages):
+        for value in sorted(stratum.unique()):
+            counts[f"{stratum.name} {value}"] = stratum == value
+    return np.array(subsets, object)[
+        balanced_group_split(counts.to_numpy(np.int64), cohort["patient_id"], fractions, config.seed)
+    ]
+
+
+def _with_label(labels: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:
+    rows = labels[labels["view_position"].isin(config.views)].sort_values("image_name", ignore_index=True)
+    codes, findings = pd.factorize(rows["findings"].map(label_string))
+    task = TASKS[config.task]
+    positive = np.array([not task.positive.isdisjoint(label.split("|")) for label in findings], bool)[codes]
+    if task.multi_label:
+        label = findings.to_numpy(object)[codes]
+    else:
+        label = np.array(task.classes, object)[positive.astype(int)]
+    return rows.assign(positive=positive, label=pd.Series(label, rows.index, object))
+
+
+def _official_subsets(
+    cohort: pd.DataFrame, config: NihChestXrayConfig, official: dict[str, frozenset[str]]
+) -> np.ndarray:
+    in_test = cohort["image_name"].isin(official.get("test", ())).to_numpy()
+    in_train_val = cohort["image_name"].isin(official.get("train_val", ())).to_numpy()
+    if (wrong := in_test == in_train_val).any():
+        name = cohort.loc[wrong, "image_name"].iloc[0]
+        raise CohortError(
+            f"{int(wrong.sum())} images, such as {name}, stand in {'both' if in_test[wrong][0] else 'neither'} of"
+            " train_val_list.txt and test_list.txt; expected each image in one. Download the two lists again, or, if"
+            " they are not meant to be the NIH's, name them in split_lists, with the split 'lists'."
+        )
+    shared = set(cohort.loc[in_test, "patient_id"]) & set(cohort.loc[~in_test, "patient_id"])
+    if shared:
+        raise CohortError(
+            f"{len(shared)} patients, such as {min(shared)}, have images in train_val_list.txt and in test_list.txt;"
+            " expected each patient in one. Download the two lists again."
+        )
+    subset = np.full(len(cohort), "test", object)
+    fractions = (1 - config.validation_fraction, config.validation_fraction)
+    subset[~in_test] = balanced_subsets(cohort[~in_test], config, SUBSETS[:2], fractions)
+    return subset
+
+
+def _expert_subsets(
+    labels: pd.DataFrame, cohort: pd.DataFrame, config: NihChestXrayConfig, expert: pd.DataFrame
+) -> pd.DataFrame:
+    """Trains on text-mined labels, validates and tests on radiologists', and keeps their patients out of training."""
+    read = _with_label(labels, config).merge(expert, on="image_name")
+    negative, positive = TASKS[config.task].classes
+    train = cohort[~cohort["patient_id"].isin(expert["image_name"].map(patient_of))].assign(subset="train")
+    both = pd.concat([train.assign(text_mined_label=train["label"]), read.assign(text_mined_label=read["label"])])
+    answer = both["nodule_or_mass"].map({True: positive, False: negative})
+    both["label"] = answer.where(both["subset"] != "train", both["label"]).astype(object)
+    both["positive"] = both["label"] == positive
+    return both.drop(columns="nodule_or_mass").sort_values("image_name", ignore_index=True)
+
+
+def _listed_subsets(
+    cohort: pd.DataFrame, config: NihChestXrayConfig, lists: Mapping[str, frozenset[str]]
+) -> pd.DataFrame:
+    subset_of = {name: subset for subset, names in lists.items() for name in names}
+    subset = cohort["image_name"].map(subset_of)
+    if left_out := int(subset.isna().sum()):
+        warnings.warn(
+            f"{left_out:,} of the {len(cohort):,} images that config {config.name!r} would keep, such as"
+            f" {cohort.loc[subset.isna(), 'image_name'].iloc[0]}, are in no list of split_lists. They are left out.",
+            stacklevel=3,
+        )
+    cohort = cohort.assign(subset=subset.astype(object))[subset.notna()].reset_index(drop=True)
+    if (shared := shared_patients(cohort)) and not config.allow_shared_patients:
+        subsets = cohort.groupby("patient_id")["subset"].unique()
+        several = subsets[subsets.map(len) > 1]
+        raise CohortError(
+            f"{shared:,} patients, such as {several.index[0]} in {' and '.join(several.iloc[0])}, have images in"
+            " several lists of split_lists; expected each patient in one subset, or a network is scored on patients"
+            ' whom it was trained on. Correct the lists, or build with "allow_shared_patients": true: the metadata'
+            " will say how many they are."
+        )
+    return cohort
+
+
+def _require_classes(cohort: pd.DataFrame, config: NihChestXrayConfig) -> None:
+    """A subset without images cannot train or measure anything, nor can one of a single class tell two apart.
+
+    Of 14 findings a small table always lacks some, and a part is built to see what it gives: these are warned of.
+    """
+    part = config.allow_missing_images and len(cohort) > 0
+    for subset in SUBSETS if config.split_lists is None else config.split_lists:
+        positive = cohort.loc[cohort["subset"] == subset, "positive"]
+        there = {"with a nodule": positive.any(), "without a nodule": not positive.all()}
+        if TASKS[config.task].multi_label or part:
+            there = {"at all": len(positive) > 0}
+        if absent := [kind for kind, some in there.items() if not some]:
+            problem = f"the {subset} subset would have no image {absent[0]}"
+            if not part:
+                raise CohortError(f"{problem}: {_why_absent(cohort, config, absent[0])}")
+            warnings.warn(f"{problem}. It is left out.", stacklevel=3)
+    if lacking := empty_classes(cohort, config):
+        warnings.warn(lacking, stacklevel=3)
+
+
+def _why_absent(cohort: pd.DataFrame, config: NihChestXrayConfig, kind: str) -> str:
+    of_kind = {"with a nodule": cohort["positive"], "without a nodule": ~cohort["positive"]}.get(kind, slice(None))
+    have = cohort.loc[of_kind, "patient_id"].nunique()
+    advice = {
+        "expert": "Look into the radiologists' files: they decide these subsets.",
+        "lists": "Look into the lists of split_lists: they decide the subsets.",
+    }.get(config.split, "Use a larger table, larger fractions or another seed.")
+    return f"of the {cohort['patient_id'].nunique()} patients in the cohort, {have} have one. {advice}"

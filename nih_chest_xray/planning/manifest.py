@@ -1,0 +1,78 @@
+"""Manifest: a row for each example of a build, made before the first image is read. `metadata.csv` is a part of it."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.images.augmentation import draw_augmentations
+from nih_chest_xray.vocabulary import NO_AUGMENTATION, Box, copy_name
+
+
+def make_manifest(cohort: pd.DataFrame, config: NihChestXrayConfig, boxes: dict[str, tuple[Box, ...]]) -> pd.DataFrame:
+    """Adds a row for each augmented copy of a training image with a nodule.
+
+    Args:
+      cohort: A table as `cohort.make_cohort` returns it, or some of its rows.
+      config: Says how many copies, by which augmentations.
+      boxes: The boxes of each source image that has any.
+
+    Returns:
+      The cohort's columns and `source_name` (the image that a row is made from), `augmentation` (its name, or 'none'),
+      `draw` (float in [0, 1), 0 for 'none') and `boxes` (a tuple, as they lie in the source), in the order of
+      `image_name`, which is unique. The k-th copy of `<stem>.png` is called `<stem>_aug<k>.png`.
+    """
+    manifest = cohort.assign(
+        source_name=cohort["image_name"],
+        augmentation=NO_AUGMENTATION,
+        draw=0.0,
+        boxes=pd.Series([boxes.get(name, ()) for name in cohort["image_name"]], cohort.index, object),
+    )
+    sources = cohort[(cohort["subset"] == "train") & cohort["positive"]]
+    drawn = [
+        (index, copy, name, draw)
+        for index, source in sources["image_name"].items()
+        for copy, (name, draw) in enumerate(
+            draw_augmentations(config.augmentations, config.seed, source, config.augmented_copies), start=1
+        )
+    ]
+    if drawn:
+        index, number, augmentation, draw = zip(*drawn, strict=True)
+        copies = manifest.loc[list(index)].assign(augmentation=augmentation, draw=draw)
+        names = zip(copies["source_name"], number, strict=True)
+        copies["image_name"] = [copy_name(name, k) for name, k in names]
+        manifest = pd.concat([manifest, copies])
+    return manifest.sort_values("image_name", ignore_index=True)
+
+
+class RowsOfSource(Mapping):
+    """The rows of a manifest by the image that they are made from: {source name: list of named tuples}."""
+
+    def __init__(self, manifest: pd.DataFrame) -> None:
+        """Makes no tuple before it is asked for: of 112,120 images they would take more memory than the manifest."""
+        self._columns = [manifest[column].to_list() for column in manifest.columns]
+        self._row = collections.namedtuple("Row", manifest.columns)
+        self._positions: dict[str, list[int]] = {}
+        for position, name in enumerate(manifest["source_name"]):
+            self._positions.setdefault(name, []).append(position)
+
+    def __getitem__(self, source_name: str) -> list[Any]:
+        """Returns the rows of an image, the image itself before its copies."""
+        return [self._row(*(column[at] for column in self._columns)) for at in self._positions[source_name]]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yields source names."""
+        return iter(self._positions)
+
+    def __len__(self) -> int:
+        """Returns the number of source images."""
+        return len(self._positions)
+
+
+def metadata_csv(manifest: pd.DataFrame) -> str:
+    """Returns the text of metadata.csv: `image_name,label,subset`, a row an example, in the order of image names."""
+    return manifest[["image_name", "label", "subset"]].to_csv(index=False, lineterminator="\n")

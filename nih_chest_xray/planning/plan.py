@@ -1,0 +1,58 @@
+"""Plan: what is to be built, as far as tables tell: the images that the config keeps, and a row for each example."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+
+import pandas as pd
+
+from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.errors import CohortError
+from nih_chest_xray.planning.cohort import empty_classes, make_cohort
+from nih_chest_xray.planning.manifest import make_manifest
+from nih_chest_xray.tables.tables import Tables
+from nih_chest_xray.vocabulary import SUBSETS, archive_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is to be built.
+
+    Attributes:
+      cohort: The images that the config keeps, as `cohort.make_cohort` returns them, of the config's archives.
+      manifest: A row for each example that they give, as `manifest.make_manifest` returns it.
+    """
+
+    cohort: pd.DataFrame
+    manifest: pd.DataFrame
+
+
+def make_plan(tables: Tables, config: NihChestXrayConfig) -> Plan:
+    """Plans a build. The images need not be there.
+
+    Raises:
+      CohortError: The tables do not give what the config asks for.
+    """
+    cohort = make_cohort(tables.labels, config, tables.official, tables.expert, tables.lists)
+    cohort = _in_archives(cohort, config)
+    return Plan(cohort, make_manifest(cohort, config, tables.boxes))
+
+
+def _in_archives(cohort: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:
+    """Returns the images of a cohort that the config's archives hold, with the subsets that they have in the whole.
+
+    Raises:
+      CohortError: The archives hold none.
+    """
+    if not config.archives:
+        return cohort
+    rows = cohort[cohort["image_name"].map(archive_of).isin(config.archives)].reset_index(drop=True)
+    what = f"config {config.name!r}, archives={list(config.archives)}"
+    if rows.empty:
+        raise CohortError(f"{what}: none of the config's images is in these. Name other archives.")
+    if absent := [subset for subset in SUBSETS if subset in {*cohort["subset"]} - {*rows["subset"]}]:
+        warnings.warn(f"{what}: the dataset will have no subset {' and no '.join(absent)}.", stacklevel=3)
+    if lacking := empty_classes(rows, config):
+        warnings.warn(f"{what}: {lacking}", stacklevel=3)
+    return rows

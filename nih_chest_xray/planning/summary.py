@@ -1,0 +1,97 @@
+"""Summary: what a trainer needs to know of a manifest, and the digests that tell whether two manifests are the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.planning.cohort import class_indicators, shared_patients
+from nih_chest_xray.tasks import TASKS
+from nih_chest_xray.vocabulary import NO_AUGMENTATION, SUBSETS
+
+
+def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, Any]:
+    """Returns what a trainer needs to know of a dataset, for metadata.json.
+
+    Returns:
+      `classes` (names, in the order of the label's numbers), `counts` ({subset: {class: examples}}, for the task
+      'findings' also No Finding), `examples`, `augmented` and `patients` ({subset: number}). For the tasks with two
+      classes `class_weights` ({class: weight}), which give each class of the training subset the same sum, as scikit-
+      learn's 'balanced' does; for 'findings' `positive_weights` ({finding: weight}), examples without a finding for one
+      with it, as a weighted binary cross-entropy takes them. A class without a training example has None. For
+      'nodule_expert' `agreement` ({subset: {radiologists' class: {text-mined class: examples}}}). Where patients may be
+      shared, `shared_patients`, how many are in several subsets.
+    """
+    task = TASKS[config.task]
+    classes = task.classes
+    indicators = class_indicators(manifest, config)
+    summary: dict[str, Any] = {"classes": list(classes), "counts": {}, "examples": {}, "augmented": {}, "patients": {}}
+    for subset in SUBSETS:
+        rows = manifest[manifest["subset"] == subset]
+        summary["counts"][subset] = {name: int(number) for name, number in indicators.loc[rows.index].sum().items()}
+        summary["examples"][subset] = len(rows)
+        summary["augmented"][subset] = int((rows["augmentation"] != NO_AUGMENTATION).sum())
+        summary["patients"][subset] = int(rows["patient_id"].nunique())
+    if config.allow_shared_patients:
+        summary["shared_patients"] = shared_patients(manifest)
+    train, total = summary["counts"]["train"], summary["examples"]["train"]
+    if task.multi_label:
+        weights = {name: (total - train[name]) / train[name] if train[name] else None for name in classes}
+        summary["positive_weights"] = weights
+    else:
+        summary["class_weights"] = _class_weights(manifest.loc[manifest["subset"] == "train", "label"], classes)
+    if task.read_by_radiologists:
+        summary["agreement"] = {
+            subset: {
+                expert: {
+                    mined: int(((rows["label"] == expert) & (rows["text_mined_label"] == mined)).sum())
+                    for mined in classes
+                }
+                for expert in classes
+            }
+            for subset, rows in manifest.groupby("subset")
+            if subset != "train"
+        }
+    return summary
+
+
+def _class_weights(labels: pd.Series, classes: Sequence[str]) -> dict[str, float | None]:
+    from sklearn.utils.class_weight import compute_class_weight  # Not at the top: it takes a second.
+
+    present = np.array([name for name in classes if (labels == name).any()])
+    weights = compute_class_weight("balanced", classes=present, y=labels) if len(present) else ()
+    return dict.fromkeys(classes) | dict(zip(present.tolist(), map(float, weights), strict=True))
+
+
+def cap_of(metadata: Mapping[str, Any]) -> int | None:
+    """Returns how many examples a subset has at most (`--max_examples_per_split`); None for all, as by default.
+
+    Args:
+      metadata: Of metadata.json.
+    """
+    cap = metadata.get("max_examples_per_split")
+    return cap if isinstance(cap, int) and not isinstance(cap, bool) else None
+
+
+def cut_subsets(metadata: Mapping[str, Any]) -> list[str]:
+    """Returns the subsets from which the cap of a trial build may have taken examples: those that have as many as it.
+
+    Args:
+      metadata: Of metadata.json.
+    """
+    cap = cap_of(metadata)
+    return [] if cap is None else [subset for subset in SUBSETS if metadata["examples"][subset] >= cap]
+
+
+def split_digests(manifest: pd.DataFrame) -> dict[str, tuple[int, str]]:
+    """Returns each subset's number of examples, and the SHA-256 of their names, sorted, each with a newline."""
+    names = {subset: sorted(manifest.loc[manifest["subset"] == subset, "image_name"]) for subset in SUBSETS}
+    return {
+        subset: (len(rows), hashlib.sha256("".join(f"{name}\n" for name in rows).encode()).hexdigest())
+        for subset, rows in names.items()
+    }

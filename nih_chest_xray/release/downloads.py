@@ -1,0 +1,129 @@
+"""Downloads: what the release on disk lacks is fetched, or an error tells how to get it."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Mapping, Set
+
+from etils import epath
+
+from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.errors import ReleaseError, TransferError
+from nih_chest_xray.release.release import KnownFile, Release, file_table, held_by, official_archive
+from nih_chest_xray.tables.csv_table import strip
+from nih_chest_xray.vocabulary import ARCHIVES, BOTH_EXPERT_FILES, BOX_FILE, EXPERT_FILES, LABEL_FILES, OFFICIAL_LISTS
+
+RELEASE_PAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
+EXPERT_PAGE = "https://cloud.google.com/healthcare-api/docs/resources/public-datasets/nih-chest"
+
+Fetch = Callable[[dict[str, KnownFile]], dict[str, epath.Path]]
+"""Gets files by name and returns their paths: `transfer.fetch` into some folder. Raises TransferError."""
+
+
+def complete_tables(
+    found: Release, config: NihChestXrayConfig, known: Mapping[str, KnownFile], fetch: Fetch
+) -> Release:
+    """Downloads the tables that the config needs and that were not found.
+
+    Without boxes a build from a part of the images goes on: Kaggle's sample, for one, has none.
+
+    Raises:
+      ReleaseError: A table is neither there nor to be had.
+      TableError: A table that is there is empty or a web page. That is said before anything is downloaded.
+    """
+    for table in found.tables.values():
+        strip(table.read(), table.place)
+    require_expert_files(found, config)
+    needed, boxes = missing_tables(found, config)
+    if not needed and not boxes:
+        return found
+    try:
+        paths = fetch({name: known[name] for name in needed + boxes})
+    except TransferError as error:
+        problem = f"not found in {found.place}, and the download failed ({error})."
+        if needed or not config.allow_missing_images:
+            raise ReleaseError(
+                f"{' and '.join(needed + boxes)}: {problem} Download by hand from {RELEASE_PAGE} into the manual_dir."
+                f"{found.not_taken()}"
+            ) from error
+        warnings.warn(f"{BOX_FILE}: {problem} No image has bounding boxes.", stacklevel=2)
+        return found
+    tables = {name: file_table(path) for name, path in paths.items()}
+    return dataclasses.replace(found, tables={**found.tables, **tables})
+
+
+def require_expert_files(found: Release, config: NihChestXrayConfig) -> None:
+    """Refuses a config of radiologists' labels where these are not there: they cannot be downloaded.
+
+    Raises:
+      ReleaseError: The message says how to request them.
+    """
+    absent = [name for name in EXPERT_FILES.values() if name not in found.tables]
+    if config.split == "expert" and absent and BOTH_EXPERT_FILES not in found.tables:
+        raise ReleaseError(
+            f"{' and '.join(absent)}: not found in {found.place}. You must request the radiologists' labels yourself:"
+            f" fill in the form at {EXPERT_PAGE} (under 'Additional labels') and put the folder"
+            " four_findings_expert_labels, with test_labels.csv and validation_labels.csv, into the manual_dir;"
+            f" torchxrayvision's {BOTH_EXPERT_FILES}.gz, which has both, will do too.{found.not_taken()}"
+        )
+
+
+def missing_tables(found: Release, config: NihChestXrayConfig) -> tuple[list[str], list[str]]:
+    """Returns the names of the tables that a build would download: those that it needs, and the list of boxes."""
+    needed = [] if found.label_file else [LABEL_FILES[0]]
+    needed += [name for name in OFFICIAL_LISTS.values() if config.split == "official" and name not in found.tables]
+    return needed, [] if BOX_FILE in found.tables else [BOX_FILE]
+
+
+def missing_archives(found: Release, missing: Set[str]) -> dict[str, Set[str]]:
+    """Returns the official names of the archives that hold missing images and were not found, with these images."""
+    shares = {name: held_by(name, missing) for name in ARCHIVES if name not in found.archives}
+    return {name: share for name, share in shares.items() if share}
+
+
+def complete_images(found: Release, wanted: Set[str], known: Mapping[str, KnownFile], fetch: Fetch) -> Release:
+    """Downloads the archives that hold images which were not found.
+
+    Args:
+      found: What is there.
+      wanted: Image names that the build needs.
+      known: The official files by name.
+      fetch: Downloads.
+
+    Raises:
+      ReleaseError: Images are missing and the download fails, or no archive holds them.
+    """
+    missing = wanted - found.held(wanted)
+    if not missing:
+        return found
+    shares = missing_archives(found, missing)
+    if missing.difference(*shares.values()):
+        raise ReleaseError(_missing(found, wanted, "No archive that could be downloaded holds all of them."))
+    needed = {name: known[name] for name in shares}
+    if refused := [found.refused[name] for name in needed if name in found.refused]:
+        raise ReleaseError(_missing(found, wanted, " ".join(refused)))
+    # Not a warning or a log line: whoever has a part of the images should see it before the download begins.
+    print(
+        f"{len(missing):,} of the {len(wanted):,} images that this config needs are not in {found.place}. They are in"
+        f" {len(needed)} of the NIH's archives ({sum(file.size for file in needed.values()) / 1e9:.1f} GB).",
+        flush=True,
+    )
+    try:
+        paths = fetch(needed)
+    except TransferError as error:
+        raise ReleaseError(_missing(found, wanted, f"The archives could not be downloaded ({error}).")) from error
+    archives = tuple(official_archive(path, name, known, refuse_others=True) for name, path in paths.items())
+    return dataclasses.replace(found, sources=found.sources + archives, archives=found.archives | frozenset(paths))
+
+
+def _missing(found: Release, wanted: Set[str], reason: str) -> str:
+    missing = sorted(wanted - found.held(wanted))
+    aside = "" if reason in found.aside else found.not_taken()
+    examples = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
+    return (
+        f"{len(missing):,} of the {len(wanted):,} images that this config needs are not in {found.place} ({examples})."
+        f" {reason} There are two ways out: put the missing images there (the folders, zip or archives that you lack;"
+        f" {RELEASE_PAGE} has them), or build from those that you have with a config of"
+        ' your own: --config \'{"name": "my_part", "allow_missing_images": true}\'.' + aside
+    )

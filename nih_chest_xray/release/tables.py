@@ -1,0 +1,150 @@
+"""Tables of a release: which a config needs, and their content, with a warning for each that is not as published."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import warnings
+from collections.abc import Collection, Mapping
+
+from etils import epath
+
+from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.errors import ReleaseError
+from nih_chest_xray.release.find import find_release
+from nih_chest_xray.release.release import KnownFile, Release, file_table
+from nih_chest_xray.system.paths import is_remote
+from nih_chest_xray.tables.boxes import read_boxes
+from nih_chest_xray.tables.expert_labels import KNOWN_FILES, read_expert_labels, require_known_images
+from nih_chest_xray.tables.labels import read_labels
+from nih_chest_xray.tables.official_lists import check_known_images, read_official_lists, read_split_lists
+from nih_chest_xray.tables.tables import Tables
+from nih_chest_xray.vocabulary import (
+    BOTH_EXPERT_FILES,
+    BOX_FILE,
+    EXPERT_FILES,
+    LABEL_FILES,
+    OFFICIAL_LISTS,
+    UNKNOWN_AGE,
+)
+
+_OFFICIAL_NAMES = {"train_val": 86_524, "test": 25_596}
+
+
+def needed_tables(config: NihChestXrayConfig) -> tuple[str, ...]:
+    """Returns the names of the tables that a config may read; of label files, and of the radiologists', any will do."""
+    return (
+        *LABEL_FILES,
+        BOX_FILE,
+        *(OFFICIAL_LISTS.values() if config.split == "official" else ()),
+        *((*EXPERT_FILES.values(), BOTH_EXPERT_FILES) if config.split == "expert" else ()),
+    )
+
+
+def find_for_config(folder: epath.Path, config: NihChestXrayConfig, known: Mapping[str, KnownFile]) -> Release:
+    """Finds in a folder what a config may take: its tables, repacked archives or resized copies only if it allows them.
+
+    Raises:
+      ReleaseError: The folder is not a directory.
+    """
+    resized_to = config.image_size if config.allow_resized_images else None
+    return find_release(folder, known, config.allow_missing_images, needed_tables(config), resized_to)
+
+
+def read_tables(found: Release, config: NihChestXrayConfig, known: Mapping[str, KnownFile]) -> Tables:
+    """Reads the tables that a config needs.
+
+    Args:
+      found: A release that has the tables; the images need not be there. Without a list of boxes no image has any.
+      config: Says which tables are read.
+      known: The official files, to tell whether a table is the official one.
+
+    Raises:
+      TableError, ReleaseError: A table is not what it should be.
+    """
+    found = with_split_lists(found, config)
+    digests = {}
+
+    def read(name: str) -> tuple[bytes, str]:
+        content = found.tables[name].read()
+        digest = hashlib.sha256(content).hexdigest()
+        digests[name] = {"sha256": digest, "official": digest in _official_digests(name, known)}
+        return content, found.tables[name].place
+
+    def tell_if_unofficial(name: str, official: str, rows: str, what_follows: str) -> None:
+        if not config.phantom_patients and not digests[name]["official"]:
+            place = found.tables[name].place
+            warnings.warn(f"{place} {rows}is not byte for byte {official}. {what_follows}", stacklevel=3)
+
+    labels = read_labels(*read(found.label_file))
+    tell_if_unofficial(
+        found.label_file,
+        f"the NIH's {LABEL_FILES[0]}, which has 112,120",
+        f"has {len(labels):,} rows and ",
+        "Which images are kept, and in which subset, follows from it.",
+    )
+    boxes = read_boxes(*read(BOX_FILE)) if BOX_FILE in found.tables else {}
+    official = expert = lists = None
+    if config.split == "official":
+        official = read_official_lists({subset: read(name) for subset, name in OFFICIAL_LISTS.items()})
+        for subset, name in OFFICIAL_LISTS.items():
+            tell_if_unofficial(
+                name,
+                f"the NIH's {name}, which has {_OFFICIAL_NAMES[subset]:,}",
+                f"has {len(official[subset]):,} names and ",
+                "Which images are in the test subset follows from it.",
+            )
+    if config.split == "lists":
+        lists = read_split_lists({subset: read(_require(found, path)) for subset, path in _list_paths(found, config)})
+        check_known_images(lists, frozenset(labels["image_name"]), digests[found.label_file]["official"])
+    if config.split == "expert":
+        pair = all(name in found.tables for name in EXPERT_FILES.values())
+        names = EXPERT_FILES if pair else {"both": BOTH_EXPERT_FILES}
+        expert = read_expert_labels({key: read(name) for key, name in names.items()})
+        require_known_images(expert, labels)
+        for name in names.values():
+            tell_if_unofficial(
+                name, "a file that the radiologists published", "", "The labels of validation and test follow from it."
+            )
+    origin = {
+        "label_file": found.label_file,
+        "tables": digests,
+        "unknown_ages": int((labels["patient_age"] == UNKNOWN_AGE).sum()),
+    }
+    return Tables(labels, boxes, official, expert, lists, origin)
+
+
+def with_split_lists(found: Release, config: NihChestXrayConfig) -> Release:
+    """Returns the release with those of the config's `split_lists` that exist among its tables, by their file names.
+
+    They take the place of what was found under the same name, such as the NIH's own `test_list.txt`.
+    """
+    paths = [path for _, path in _list_paths(found, config)]
+    names = {path.name for path in paths}
+    tables = {name: table for name, table in found.tables.items() if name not in names}
+    return dataclasses.replace(found, tables=tables | {path.name: file_table(path) for path in paths if path.exists()})
+
+
+def _list_paths(found: Release, config: NihChestXrayConfig) -> list[tuple[str, epath.Path]]:
+    paths = ((subset, epath.Path(path).expanduser()) for subset, path in (config.split_lists or {}).items())
+    return [
+        (subset, path if path.is_absolute() or is_remote(path) else epath.Path(found.place) / path)
+        for subset, path in paths
+    ]
+
+
+def _require(found: Release, path: epath.Path) -> str:
+    if path.name not in found.tables:
+        raise ReleaseError(
+            f"{path} does not exist. Paths in split_lists are below the manual_dir, here {found.place}, or absolute:"
+            " correct the path, or put the list there."
+        )
+    return path.name
+
+
+def _official_digests(name: str, known: Mapping[str, KnownFile]) -> Collection[str]:
+    """Returns the SHA-256 of what is published under this name; of label files that of the best, whatever the name."""
+    if name in (*EXPERT_FILES.values(), BOTH_EXPERT_FILES):
+        return KNOWN_FILES
+    official = known.get(LABEL_FILES[0] if name in LABEL_FILES else name)
+    return {official.sha256} if official else ()

@@ -1,0 +1,38 @@
+"""Bars: shows progress on a terminal, in a notebook and in a log file."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import tqdm
+import tqdm.auto
+
+_SECONDS_BETWEEN_LINES = 30
+
+
+def bar(drawn: str, line: str, **options: Any) -> Any:
+    """Returns a bar of tqdm.
+
+    Args:
+      drawn: Its format on a terminal or in a notebook, as tqdm's `bar_format`.
+      line: Its format in a log file, where it is a line from time to time.
+      options: Of tqdm.
+    """
+    # smoothing=0: the time left follows from the mean speed so far, since examples are stored in bursts.
+    if sys.stderr.isatty() or "ipykernel" in sys.modules:
+        return tqdm.auto.tqdm(bar_format=drawn, smoothing=0, dynamic_ncols=True, **options)
+    return tqdm.tqdm(
+        bar_format=line, smoothing=0, file=_Lines(), mininterval=_SECONDS_BETWEEN_LINES, maxinterval=60, **options
+    )
+
+
+class _Lines:
+    """Makes a line of each state of a bar, which is drawn over the last one on a terminal."""
+
+    def write(self, text: str) -> None:
+        if text := text.strip("\r\n "):
+            sys.stderr.write(f"{text}\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()

@@ -1,0 +1,68 @@
+"""Room: estimates what a build writes, and compares it with what is free before anything is downloaded or made."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import pathlib
+import shutil
+from collections.abc import Sequence
+
+from etils import epath
+
+from nih_chest_xray.errors import NoRoomError
+from nih_chest_xray.system.paths import is_remote
+
+
+@dataclasses.dataclass(frozen=True)
+class Need:
+    """Bytes that will be written into a folder.
+
+    Attributes:
+      folder: It need not exist yet.
+      size: Bytes.
+      what: They are, for messages.
+    """
+
+    folder: epath.Path
+    size: int
+    what: str
+
+
+def require_room(needs: Sequence[Need]) -> None:
+    """Refuses needs that the disks have no room for. Those on one disk are added up; remote folders are not asked.
+
+    Raises:
+      NoRoomError: A disk is too small.
+    """
+    disks: dict[int, list[Need]] = collections.defaultdict(list)
+    for need in needs:
+        if need.size > 0 and not is_remote(need.folder):
+            disks[existing(need.folder).stat().st_dev].append(need)
+    free = {disk: shutil.disk_usage(existing(together[0].folder)).free for disk, together in disks.items()}
+    if all(sum(need.size for need in together) <= free[disk] for disk, together in disks.items()):
+        return
+    places = []
+    for disk, together in disks.items():
+        listed = [f"{need.what} need {readable(need.size)} in {need.folder}" for need in together]
+        where = "there" if len(together) == 1 else "on the disk of both"
+        places.append(f"{' and '.join(listed)}; {readable(free[disk])} are free {where}")
+    raise NoRoomError(
+        f"There is not enough room: {'. '.join(places)}. Free some, or name a folder on another disk: --data_dir for"
+        " the dataset, --download_dir for what is downloaded."
+    )
+
+
+def existing(folder: epath.Path) -> pathlib.Path:
+    """Returns the folder, or the nearest one above it that exists."""
+    path = pathlib.Path(folder).absolute()
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
+def readable(size: int) -> str:
+    """Returns a size as people read it.
+
+    >>> readable(45_079_862_873), readable(92_416)
+    ('45.08 GB', '92.4 kB')
+    """
+    return f"{size / 1e9:.2f} GB" if size >= 1e7 else f"{size / 1e3:,.1f} kB"

@@ -1,0 +1,1 @@
+"""Tables: what the release's tables say, read into pandas."""

@@ -1,0 +1,33 @@
+"""Tables: all that was read of a release's tables, as planning takes it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from nih_chest_xray.vocabulary import Box
+
+
+@dataclasses.dataclass(frozen=True)
+class Tables:
+    """The tables that a config needs.
+
+    Attributes:
+      labels: As `labels.read_labels` returns it.
+      boxes: The boxes of each image that has any; none without a list of boxes.
+      official: Image names of the NIH's lists, under 'train_val' and 'test', for the official split.
+      expert: As `expert_labels.read_expert_labels` returns it, for the expert split.
+      lists: Image names of the user's own lists, by subset, for the split 'lists'.
+      origin: Where it comes from, for metadata.json: the label file's name, SHA-256 of the tables (unpacked) and
+        whether each is, byte for byte, as it was published, unknown ages.
+    """
+
+    labels: pd.DataFrame
+    boxes: Mapping[str, tuple[Box, ...]]
+    official: Mapping[str, frozenset[str]] | None
+    expert: pd.DataFrame | None
+    lists: Mapping[str, frozenset[str]] | None
+    origin: Mapping[str, Any]

@@ -1,0 +1,305 @@
+"""Checks: what must hold of a built dataset by itself. Each takes what was read and returns one `Check`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+import tensorflow_datasets as tfds
+from etils import epath
+
+from nih_chest_xray.building.features import differences, label_files
+from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
+from nih_chest_xray.planning.cohort import shared_patients
+from nih_chest_xray.planning.manifest import make_manifest
+from nih_chest_xray.planning.summary import cap_of, cut_subsets, split_digests, summarise
+from nih_chest_xray.tasks import TASKS
+from nih_chest_xray.verification.dataset_folder import open_builder, read_metadata
+from nih_chest_xray.verification.records import Records, formats, shards
+from nih_chest_xray.verification.report import SKIPPED, Check, conclude
+from nih_chest_xray.vocabulary import NO_AUGMENTATION, OFFICIAL_LISTS, SUBSETS, source_of
+
+NO_CONFIG = "metadata.json gives no config, see files"
+
+_SHARD = re.compile(r".*-\d{5}-of-\d{5}(\..*)?")
+_TFRECORD_FRAME = 16
+"""Bytes that a TFRecord file has for each record, beside the record's own."""
+_PICTURE_FIELDS = frozenset(
+    {"image_size", "image_format", "rotation_degrees", "allow_missing_images", "allow_resized_images"}
+)
+"""Fields of a config that change no image's name and subset."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """What lies in a dataset's folder beside its records.
+
+    Attributes:
+      folder: Of one version of one config.
+      info: What dataset_info.json and features.json say.
+      metadata: What metadata.json says, None if it cannot be read.
+      config: The config that metadata.json names, None if it cannot be made.
+      listed: The rows of metadata.csv, with `row` as a text editor counts lines; None if it cannot be read.
+      problems: What is wrong with the three files.
+    """
+
+    folder: epath.Path
+    info: tfds.core.DatasetInfo
+    metadata: Mapping[str, Any] | None
+    config: NihChestXrayConfig | None
+    listed: pd.DataFrame | None
+    problems: tuple[str, ...]
+
+
+def open_dataset(folder: epath.Path) -> Dataset:
+    """Reads a dataset's small files.
+
+    Raises:
+      DatasetError: It cannot be opened.
+    """
+    info = open_builder(folder).info
+    told = read_metadata(folder, info.config_name)
+    return Dataset(folder, info, told.metadata, told.config, told.listed, told.problems)
+
+
+def check_files(dataset: Dataset) -> Check:
+    """Shards of each format are as dataset_info.json counts them, of its size; the other files can be read."""
+    info, folder = dataset.info, dataset.folder
+    there = {path.name for path in folder.iterdir() if _SHARD.fullmatch(path.name)}
+    missing, expected, seen = [], set(), []
+    for file_format in formats(info):
+        named = file_format in info.available_file_formats()
+        paths = [path for _, path in shards(info, file_format)]
+        absent = (
+            "is named by dataset_info.json, but not there" if named else "is not there, as others of its format are"
+        )
+        missing += [f"{path.name}: {absent}" for path in paths if path.name not in there]
+        expected |= {path.name for path in paths}
+        found = [path.stat().length for path in paths if path.name in there]
+        note = "" if named else " (not named by dataset_info.json, so that TFDS does not read them)"
+        seen.append(f"{len(found)} {file_format.value} shards of {sum(found):,} bytes{note}")
+    problems = sorted(missing)
+    problems += [f"{name}: is there, but not named by dataset_info.json" for name in sorted(there - expected)]
+    problems += [f"{name}: is not there" for name in label_files(info.features) if not (folder / name).exists()]
+    for split in info.splits.values():
+        if all(path.name in there for path in split.filepaths):
+            problems += _size_problems(info, split, sum(epath.Path(path).stat().length for path in split.filepaths))
+    problems += [*dataset.problems, *(differences(info.features, dataset.config) if dataset.config else ())]
+    rows = "" if dataset.listed is None else f"; metadata.csv of {len(dataset.listed):,} rows"
+    read = "" if dataset.metadata is None else "; metadata.json"
+    return conclude("files", f"{', '.join(seen)}{rows}{read}", problems)
+
+
+def _size_problems(info: tfds.core.DatasetInfo, split: tfds.core.SplitInfo, size: int) -> list[str]:
+    """TFDS records the sum of the records' bytes when it builds, that of the files when it converts formats."""
+    recorded = int(split.num_bytes)
+    expected = recorded + _TFRECORD_FRAME * split.num_examples
+    # Other formats compress and pad, so that nothing follows for the size of their files.
+    if info.file_format.value != "tfrecord" or not recorded or size in (recorded, expected):
+        return []
+    return [f"the shards of {split.name} have {size:,} bytes; by dataset_info.json {expected:,}"]
+
+
+def check_records(records: Records) -> Check:
+    """Every record can be read and parsed, its image decodes whole, and other formats have the first one's examples."""
+    first, *others = records.lengths
+    broken = [text for name in records.lengths for text in records.problems[name]]
+    seen = [f"{sum(records.lengths[first].values()):,} found, {len(records.problems[first]):,} broken"]
+    for name in others:
+        found, wrong = sum(records.lengths[name].values()), len(records.problems[name])
+        seen.append(f"{found:,} in {name}, {wrong:,} differences from {first}")
+    return conclude("records", "; ".join(seen), broken)
+
+
+def check_counts(dataset: Dataset, records: Records) -> Check:
+    """dataset_info.json, metadata.csv and metadata.json count what the records are."""
+    problems, table = [], records.table
+    counted = {subset: int((table["subset"] == subset).sum()) for subset in dataset.info.splits}
+    declared = [length for split in dataset.info.splits.values() for length in split.shard_lengths]
+    for name, lengths in records.lengths.items():
+        for (_, path), length in zip(shards(dataset.info, tfds.core.FileFormat(name)), declared, strict=True):
+            found = lengths.get(path.name, 0)
+            if found != length:
+                problems.append(f"{path.name}: {found:,} records; by dataset_info.json {length:,}")
+    for subset, split in dataset.info.splits.items():
+        if counted[subset] != split.num_examples:
+            problems.append(f"{subset}: {counted[subset]:,} sound records; by dataset_info.json {split.num_examples:,}")
+    for subset in sorted({*counted, *SUBSETS}) if dataset.listed is not None else ():
+        listed = int((dataset.listed["subset"] == subset).sum())
+        if listed != counted.get(subset, 0):
+            problems.append(f"{subset}: {counted.get(subset, 0):,} sound records; by metadata.csv {listed:,}")
+    if dataset.config is not None:
+        summary = json.loads(json.dumps(summarise(table, dataset.config)))
+        said = dict(_flatten(dataset.metadata))
+        for key, value in _flatten(summary):
+            if said.get(key) != value:
+                problems.append(f"metadata.json: {key} is {said.get(key)}; by the sound records {value}")
+    seen = ", ".join(f"{subset} {number:,}" for subset, number in counted.items())
+    cap = cap_of(dataset.metadata or {})
+    if cap is not None:
+        seen += f"; {_capped(cap)}"
+        for subset, number in counted.items():
+            if number > cap:
+                problems.append(
+                    f"{subset}: {number:,} sound records; by metadata.json's max_examples_per_split {cap:,}"
+                )
+    return conclude("counts", seen, problems)
+
+
+def _capped(cap: int) -> str:
+    return f"a trial build of at most {cap:,} examples a subset (--max_examples_per_split)"
+
+
+def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flatten(inner, f"{path}.{key}".lstrip("."))
+    else:
+        yield path, value
+
+
+def check_names(dataset: Dataset, records: Records) -> Check:
+    """Names are unique, and names, labels and subsets are those of metadata.csv."""
+    table, listed = records.table, dataset.listed
+    problems = [
+        f"{name}: is in {len(group)} records ({', '.join(group)})"
+        for name, group in table[table["image_name"].duplicated(keep=False)].groupby("image_name")["record"]
+    ]
+    if listed is None:
+        seen = f"{len(table):,} names of records; metadata.csv cannot be compared, see files"
+        return conclude("names", seen, problems) if problems else Check("names", SKIPPED, seen)
+    rows: dict[str, Any] = {}
+    for row in listed.itertuples(index=False):
+        if row.image_name in rows:
+            problems.append(f"{row.image_name}: is in rows {rows[row.image_name].row} and {row.row} of metadata.csv")
+        rows[row.image_name] = row
+    for stored in table.itertuples(index=False):
+        row = rows.get(stored.image_name)
+        if row is None:
+            problems.append(f"{stored.image_name}: is in {stored.record}, but not in metadata.csv")
+            continue
+        for column in ("label", "subset"):
+            ours, theirs = getattr(stored, column), getattr(row, column)
+            if ours != theirs:
+                problems.append(
+                    f"{stored.image_name}: {column} is {ours!r} in {stored.record}, {theirs!r} in row {row.row} of"
+                    " metadata.csv"
+                )
+    present = set(table["image_name"])
+    problems += [
+        f"{name}: is in row {row.row} of metadata.csv, but in no sound record"
+        for name, row in rows.items()
+        if name not in present
+    ]
+    return conclude("names", f"{len(present):,} names of records, {len(rows):,} of metadata.csv", problems)
+
+
+def check_patients(dataset: Dataset, records: Records) -> Check:
+    """A patient is in one subset, unless the config allows more; images bear the patient's number.
+
+    Of a study's number nothing is asked: in the NIH's table 24,106 follow-ups are not the number in the image's name.
+    """
+    problems, table = [], records.table
+    for row in table.itertuples(index=False):
+        if source_of(row.image_name) is None:
+            problems.append(f"{row.image_name} in {row.record}: is not the name of an image")
+        elif int(row.image_name[:8]) != row.patient_id:
+            problems.append(f"{row.image_name} in {row.record}: has patient_id {row.patient_id}")
+    seen = f"{table['patient_id'].nunique():,} patients"
+    if dataset.config is not None and dataset.config.allow_shared_patients:
+        several = shared_patients(table)
+        return conclude("patients", f"{seen}, {several:,} of them in several subsets, as the config allows", problems)
+    first = table.drop_duplicates(["patient_id", "subset"])
+    for patient, group in first[first["patient_id"].duplicated(keep=False)].groupby("patient_id"):
+        places = [f"{row.subset} ({row.image_name} in {row.record})" for row in group.itertuples(index=False)]
+        problems.append(f"patient {patient}: is in {' and '.join(places)}")
+    return conclude("patients", seen, problems)
+
+
+def check_augmentation(dataset: Dataset, records: Records) -> Check:
+    """Copies are just those that the config asks for: of training images with a nodule, as many as it says."""
+    if dataset.config is None:
+        return Check("augmentation", SKIPPED, NO_CONFIG)
+    config = dataset.config
+    table = records.table.drop_duplicates("image_name")
+    is_copy = table["augmentation"] != NO_AUGMENTATION
+    is_copy |= table["image_name"] != table["image_name"].map(source_of)
+    copies, originals = table[is_copy], table[~is_copy].drop(columns="bboxes")
+    nodules = [not TASKS[config.task].positive.isdisjoint(findings) for findings in originals["findings"]]
+    originals = originals.assign(positive=pd.Series(nodules, originals.index, bool))
+    planned = make_manifest(originals, config, {})
+    planned = planned[planned["augmentation"] != NO_AUGMENTATION].set_index("image_name")
+    # A cap may end between an image and its copies.
+    absent = [] if "train" in cut_subsets(dataset.metadata) else planned.index.difference(copies["image_name"])
+    problems = [
+        f"{name}: a copy of {planned.at[name, 'source_name']} that the config asks for is in no sound record"
+        for name in absent
+    ]
+    sources = originals.set_index("image_name")
+    for copy in copies.itertuples(index=False):
+        asked = planned["augmentation"].get(copy.image_name)
+        if asked is None or copy.subset != "train":
+            problems.append(f"{copy.image_name} in {copy.record}: {_why_unplanned(copy, sources, config)}")
+        elif asked != copy.augmentation:
+            problems.append(f"{copy.image_name} in {copy.record}: is {copy.augmentation!r}; the seed drew {asked!r}")
+    seen = f"{len(copies):,} copies, {config.augmented_copies} of each training image with a nodule"
+    return conclude("augmentation", seen, problems)
+
+
+def _why_unplanned(copy: Any, sources: pd.DataFrame, config: NihChestXrayConfig) -> str:
+    source = source_of(copy.image_name)
+    if copy.augmentation == NO_AUGMENTATION or source in (None, copy.image_name):
+        return f"augmentation {copy.augmentation!r} does not go with this name"
+    if copy.subset != "train":
+        return f"an augmented copy in {copy.subset}"
+    if source not in sources.index:
+        return f"a copy whose source {source} is in no sound record"
+    if sources.at[source, "subset"] != "train":
+        return f"a copy of {source}, which is in {sources.at[source, 'subset']}"
+    if not sources.at[source, "positive"]:
+        return f"a copy of {source}, which has no nodule"
+    return f"the config asks for {config.augmented_copies} copies of an image"
+
+
+def check_splits(dataset: Dataset, records: Records) -> Check:
+    """The splits are those that this version of the package pins, where they are made of the official files."""
+    if dataset.config is None:
+        return Check("splits", SKIPPED, NO_CONFIG)
+    named = next((c.name for c in NAMED_CONFIGS if _splits_alike(c, dataset.config)), None)
+    pinned = pinned_splits().get(named)
+    if named is None:
+        return Check("splits", SKIPPED, "a custom config")
+    if pinned is None:
+        return Check("splits", SKIPPED, f"splits.tsv does not pin {named}")
+    tables = dataset.metadata["tables"]
+    deciding = tables.keys() & {dataset.metadata["label_file"], *OFFICIAL_LISTS.values()}
+    unofficial = sorted(name for name in deciding if not tables[name]["official"])
+    if unofficial and not dataset.config.phantom_patients:
+        return Check("splits", SKIPPED, f"built from {unofficial[0]}, which is not the NIH's own")
+    if missing := dataset.metadata["missing_images"]:
+        return Check("splits", SKIPPED, f"{missing:,} images were missing when it was built")
+    if cut_subsets(dataset.metadata):
+        return Check("splits", SKIPPED, _capped(cap_of(dataset.metadata)))
+    problems = []
+    for subset, found in split_digests(records.table).items():
+        if found != pinned[subset]:
+            ours, theirs = (f"{number:,} names of SHA-256 {digest}" for number, digest in (found, pinned[subset]))
+            problems.append(f"{subset}: {ours}; pinned {theirs}")
+    return conclude("splits", f"compared with the pinned names of {named}", problems)
+
+
+def _splits_alike(named: NihChestXrayConfig, config: NihChestXrayConfig) -> bool:
+    return all(config.choices[field] == value for field, value in named.choices.items() if field not in _PICTURE_FIELDS)
+
+
+def pinned_splits() -> dict[str, dict[str, tuple[int, str]]]:
+    """Returns splits.tsv: {config: {subset: (examples, SHA-256 of the sorted image names)}}."""
+    pinned: dict[str, dict[str, tuple[int, str]]] = {}
+    for row in (epath.resource_path("nih_chest_xray") / "splits.tsv").read_text().splitlines()[1:]:
+        config, subset, number, digest = row.split("\t")
+        pinned.setdefault(config, {})[subset] = (int(number), digest)
+    return pinned

@@ -1,0 +1,194 @@
+"""Check: says what a build would find in a folder and do, before hours of it.
+
+nih-chest-xray check DIR --config nodule
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import warnings
+from collections.abc import Mapping, Sequence, Set
+
+import pandas as pd
+from etils import epath
+from tqdm import tqdm
+
+from nih_chest_xray.building.examples import BrokenImage, Made, try_examples
+from nih_chest_xray.building.parallel import map_in_order, worker_count
+from nih_chest_xray.building.size import build_size
+from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.errors import CohortError, NoRoomError, ReleaseError, TableError, UsageError
+from nih_chest_xray.planning.plan import Plan, make_plan
+from nih_chest_xray.planning.summary import summarise
+from nih_chest_xray.release import downloads, release
+from nih_chest_xray.release.sources import StoredImage
+from nih_chest_xray.release.tables import find_for_config, read_tables, with_split_lists
+from nih_chest_xray.system.disk_space import Need, existing, readable, require_room
+from nih_chest_xray.system.paths import is_remote
+from nih_chest_xray.verification.report import FAILED, OK, SKIPPED, Check, conclude
+from nih_chest_xray.vocabulary import SUBSETS
+
+
+def check(
+    folder: epath.PathLike, config: NihChestXrayConfig, data_dir: epath.PathLike, decode_all: bool = False
+) -> list[Check]:
+    """Finds what a build of a config would find in a folder. Nothing is downloaded or written.
+
+    Args:
+      folder: The manual_dir.
+      config: What would be built.
+      data_dir: Where it would be built.
+      decode_all: Whether to read and decode each image that the config needs; archives are read to their ends.
+
+    Returns:
+      The outcomes, always of the same checks in the same order. One has failed where a build would stop, or download.
+
+    Raises:
+      UsageError: The folder is not a directory, or the config reads none.
+    """
+    if config.phantom_patients:
+        raise UsageError(f"config {config.name!r} draws its images and reads no folder.")
+    known = release.known_files()
+    try:
+        place = epath.Path(folder).expanduser()
+        found = find_for_config(place, config, known)
+    except ReleaseError as error:
+        raise UsageError(str(error)) from error
+    if not found.tables and not found.sources and not found.refused:
+        raise UsageError(f"Nothing of the NIH's release is in {place} or the folders in it.{found.not_taken()}")
+    found = with_split_lists(found, config)
+    tables, plan = _check_tables(found, config, known)
+    done = [Check("left aside", OK, f"{len(found.aside):,} files or folders", found.aside), tables]
+    named = frozenset().union(*(source.names for source in found.sources if source.certain and not source.one_pass))
+    if plan is None:
+        later = ("broken", "download", "examples", "room")
+        images = Check("images", SKIPPED, f"{len(named):,} beside archives; which of them are needed, the tables say")
+        return [*done, images, *(Check(name, SKIPPED, "the tables come first") for name in later)]
+    wanted = frozenset(plan.cohort["image_name"])
+    # Of an archive that is not the NIH's own nobody knows what it holds until it is read.
+    unknown = [source.place for source in found.sources if not source.certain]
+    present = frozenset().union(*(source.held(wanted) for source in found.sources if source.certain))
+    broken = Check("broken", SKIPPED, "not looked for without --all")
+    if decode_all:
+        broken, present = _check_broken(found, config, found.held(wanted))
+        unknown = []
+    missing = wanted - present
+    planned = plan.manifest
+    made = planned[planned["source_name"].isin(present)]
+    return [
+        *done,
+        _check_images(found, config, wanted, missing, unknown),
+        broken,
+        _check_download(config, found, missing, known),
+        _check_examples(made, config, unknown),
+        _check_room(config, len(made if config.allow_missing_images else planned), epath.Path(data_dir)),
+    ]
+
+
+def _check_tables(
+    found: release.Release, config: NihChestXrayConfig, known: Mapping[str, release.KnownFile]
+) -> tuple[Check, Plan | None]:
+    """Each table that the config needs is there and can be read."""
+    needed, boxes = downloads.missing_tables(found, config)
+    absent = [*needed, *([] if config.allow_missing_images else boxes)]
+    problems = [f"{name}: not found; a build would download it ({readable(known[name].size)})" for name in absent]
+    if found.label_file is None or needed:
+        return Check("tables", FAILED, f"{len(found.tables)} found", tuple(problems)), None
+    try:
+        downloads.require_expert_files(found, config)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            tables = read_tables(found, config, known)
+            plan = make_plan(tables, config)
+    except (TableError, ReleaseError, CohortError) as error:
+        return Check("tables", FAILED, f"{len(found.tables)} found", (str(error),)), None
+    read = [
+        f"{found.tables[name].place} ({'as it was published' if table['official'] else 'not as it was published'})"
+        for name, table in tables.origin["tables"].items()
+    ]
+    told = [str(each.message) for each in warned if issubclass(each.category, UserWarning)]
+    status = FAILED if problems else OK
+    return Check("tables", status, ", ".join(read), (*problems, *told)), plan
+
+
+def _check_images(
+    found: release.Release,
+    config: NihChestXrayConfig,
+    wanted: Set[str],
+    missing: Set[str],
+    unknown: Sequence[str],
+) -> Check:
+    """Each image that the config needs is there, as far as that is known."""
+    needed = collections.Counter(map(release.archive_of, wanted))
+    lacking = collections.Counter(map(release.archive_of, missing))
+    seen = f"{len(wanted) - len(missing):,} of {len(wanted):,}"
+    if unknown:
+        seen += f"; what {' and '.join(unknown)} holds shows when it is read (--all)"
+    lines = [
+        f"images of archive {number}: {needed[number] - lacking[number]:,} of {needed[number]:,}"
+        for number in sorted(needed)
+        if lacking[number]
+    ]
+    if config.allow_missing_images:
+        status = OK if unknown or len(missing) < len(wanted) else FAILED
+        return Check("images", status, f"{seen}; the config allows missing ones", tuple(lines))
+    refused = [found.refused[name] for name in downloads.missing_archives(found, missing) if name in found.refused]
+    return conclude("images", seen, [*lines, *refused])
+
+
+def _check_broken(found: release.Release, config: NihChestXrayConfig, held: Set[str]) -> tuple[Check, Set[str]]:
+    """Each image decodes whole. Returns also the names of those that do."""
+    problems, whole, looked_at = [], set(), 0
+
+    def look(image: StoredImage) -> tuple[str, Made | BrokenImage]:
+        return image.name, try_examples(image, (), config)
+
+    bar = tqdm(found.images(held), "images", len(held), disable=None)  # None: on a terminal only.
+    try:
+        for name, made in map_in_order(look, bar, worker_count()):
+            looked_at += 1
+            if isinstance(made, BrokenImage):
+                problems.append(made.problem)
+            else:
+                whole.add(name)
+    except ReleaseError as error:  # An archive that is cut, or not the NIH's.
+        problems.append(str(error))
+    return conclude("broken", f"{len(problems):,} of {looked_at:,} images that were decoded", problems), whole
+
+
+def _check_download(
+    config: NihChestXrayConfig, found: release.Release, missing: Set[str], known: Mapping[str, release.KnownFile]
+) -> Check:
+    """Nothing has to be downloaded."""
+    archives = [] if config.allow_missing_images else list(downloads.missing_archives(found, missing))
+    size = sum(known[name].size for name in archives)
+    return conclude(
+        "download",
+        f"{readable(size)} in archives: {len(archives)}" if archives else "nothing",
+        [f"{name}: {readable(known[name].size)}" for name in archives],
+    )
+
+
+def _check_examples(rows: pd.DataFrame, config: NihChestXrayConfig, unknown: Sequence[str]) -> Check:
+    """There are examples; how many of each class are in each subset."""
+    counts = summarise(rows, config)["counts"]
+    lines = [
+        f"{subset}: {', '.join(f'{name} {number:,}' for name, number in counts[subset].items())}" for subset in SUBSETS
+    ]
+    seen = f"{len(rows):,} from the images that are there{', and what unread archives hold' if unknown else ''}"
+    return Check("examples", OK if len(rows) or unknown else FAILED, seen, tuple(lines))
+
+
+def _check_room(config: NihChestXrayConfig, examples: int, data_dir: epath.Path) -> Check:
+    """The disk has room for the dataset, and lets one write there."""
+    need = Need(data_dir, build_size(config, examples), "the records of the dataset")
+    try:
+        require_room([need])
+    except NoRoomError as error:
+        return Check("room", FAILED, "too little", (str(error),))
+    if not is_remote(data_dir) and not os.access(existing(data_dir), os.W_OK):
+        return Check(
+            "room", FAILED, "no permission", (f"{data_dir}: you may not write there; name another --data_dir",)
+        )
+    return Check("room", OK, f"about {readable(need.size)} for {examples:,} examples in {data_dir}")

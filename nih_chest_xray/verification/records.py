@@ -1,0 +1,417 @@
+"""Records: reads a built dataset's shards, in whatever formats, record by record, and says what is wrong with each.
+
+TFDS reads a dataset in order to train on it: it stops at the first broken record, without its place. Here each record
+is named as in TFDS's own ids (`tfds_id`): the shard's file name, and the record's number in it, from 0.
+
+A folder may hold the same examples in several formats (`tfds convert_format`). The first is the one in
+which dataset_info.json says that the dataset was built; the records of the others are compared with its records.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import os
+import re
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import tensorflow_datasets as tfds
+from etils import epath
+from tqdm import tqdm
+
+from nih_chest_xray.building.parallel import map_in_order, worker_count
+from nih_chest_xray.errors import ImageError, one_line
+from nih_chest_xray.images.codec import decode_stored
+from nih_chest_xray.release.files import require_plain_file
+from nih_chest_xray.system.paths import is_remote
+from nih_chest_xray.vocabulary import FINDINGS, MAX_SIZE, label_string
+
+_THUMBNAIL = 16
+"""Pixels a side of what is kept of a JPEG."""
+_JPEG_TOLERANCE = 3
+"""Grey levels by which the means of two JPEGs of the same image may differ."""
+_NAME = re.compile(r"nih_chest_xray-\w+\.(\w+)-\d{5}-of-\d{5}")
+"""Of a shard; the group is the format's suffix."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """What was read of a dataset.
+
+    Attributes:
+      table: A row for each record of the first format that could be parsed: `subset`, `record` (its name), each feature
+        but the image as a plain value (a class as its name, the label of several findings as the NIH's string),
+        `image_digest`, None for an image that cannot be decoded, and `record_digest`, the SHA-256 of the record.
+      problems: What is wrong with the records of each format, the first before the others. Each text begins with the
+        name of a record, or with that of an image which the format lacks.
+      lengths: Number of records in each shard that exists, by format and file name, as far as they could be found.
+    """
+
+    table: pd.DataFrame
+    problems: Mapping[str, tuple[str, ...]]
+    lengths: Mapping[str, Mapping[str, int]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ImageDigest:
+    """What is kept of an image, to tell later whether it is the same as another.
+
+    Attributes:
+      sha256: Of the encoded bytes.
+      pixels: Of a PNG, the SHA-256 of its pixels; of a JPEG, the pixels of a small copy.
+    """
+
+    sha256: bytes
+    pixels: bytes
+
+    def same_pixels(self, other: ImageDigest, image_format: str) -> bool:
+        """Returns whether both show the same; of JPEGs, as far as another encoder's rounding lets one tell."""
+        if image_format == "png":
+            return self.pixels == other.pixels
+        ours, theirs = (np.frombuffer(digest.pixels, np.uint8).astype(int) for digest in (self, other))
+        return ours.shape == theirs.shape and bool((abs(ours - theirs) <= _JPEG_TOLERANCE).all())
+
+
+def digest_image(content: bytes, image_format: str, shape: tuple[int, ...] | None = None) -> ImageDigest:
+    """Decodes an image whole.
+
+    Args:
+      content: Its encoded bytes.
+      image_format: 'png' or 'jpeg'.
+      shape: Height and width that it has to have.
+
+    Raises:
+      ImageError: It cannot be decoded, or has another shape.
+    """
+    pixels = decode_stored(content, image_format)
+    if shape is not None and pixels.shape != shape:
+        has, declared = (f"{width} x {height}" for height, width in (pixels.shape, shape))
+        raise ImageError(f"the image has {has} pixels; features.json declares {declared}")
+    if image_format == "png":
+        kept = hashlib.sha256(pixels.tobytes()).digest()
+    else:
+        kept = cv2.resize(pixels, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA).tobytes()
+    return ImageDigest(hashlib.sha256(content).digest(), kept)
+
+
+class Schema:
+    """The features of a dataset, by which records are parsed and made comparable."""
+
+    def __init__(self, features: tfds.features.FeaturesDict) -> None:
+        """Takes the features that are stored with a dataset."""
+        self._features = features
+        self._fields = tfds.features.FeaturesDict({name: f for name, f in features.items() if name != "image"})
+        self.image_format = features["image"].encoding_format or "png"
+        self.image_shape = features["image"].shape[:2]
+
+    def parse(self, record: bytes) -> tuple[bytes, dict[str, Any]]:
+        """Returns a record's encoded image and its fields.
+
+        Raises:
+          ValueError: The record does not fit the schema.
+        """
+        try:
+            decoders = {"image": tfds.decode.SkipDecoding()}
+            example = dict(self._features.deserialize_example_np(record, decoders=decoders))
+            content = example.pop("image")
+            if absent := [name for name, value in example.items() if value is None]:
+                raise ValueError(f"no {', '.join(absent)}")
+            return content, self.fields(example)
+        except Exception as error:  # Protobuf's errors, TFDS's, NumPy's: whatever a wrong record sets off in them.
+            raise ValueError(f"does not fit the schema in features.json ({one_line(error)})") from error
+
+    def fields(self, example: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns plain values: of an example as the builder yields it, or as TFDS deserializes it.
+
+        Raises:
+          Exception: What TFDS raises where a value is none of its feature's.
+        """
+        encoded = self._fields.encode_example(dict(example))
+        plain = {name: _plain(feature, encoded[name]) for name, feature in self._fields.items()}
+        if isinstance(plain["label"], tuple):
+            plain["label"] = label_string([name for name, has in zip(FINDINGS, plain["label"], strict=True) if has])
+        return plain
+
+
+def _plain(feature: tfds.features.FeatureConnector, value: Any) -> Any:
+    if isinstance(feature, tfds.features.ClassLabel):
+        if value < 0:  # TFDS takes -1 for a label that is not known.
+            raise ValueError(f"class {value}")
+        return feature.int2str(int(value))
+    if isinstance(feature, tfds.features.Text):
+        text = np.asarray(value).item()
+        return text if isinstance(text, str) else text.decode()
+    if isinstance(feature, tfds.features.Sequence):
+        inner = feature.feature
+        if not isinstance(inner, tfds.features.FeaturesDict):
+            return tuple(_plain(inner, item) for item in value)
+        columns = [[_plain(column, item) for item in value[name]] for name, column in sorted(inner.items())]
+        return tuple(zip(*columns, strict=True))
+    values = np.asarray(value, feature.np_dtype).tolist()
+    return tuple(values) if isinstance(values, list) else values
+
+
+def read_records(info: tfds.core.DatasetInfo) -> Records:
+    """Reads every record of a dataset and decodes its image, in threads; a few are in memory at a time.
+
+    What is kept of a record of the first format are its fields and digests; of another format's, nothing.
+    """
+    schema = Schema(info.features)
+    first, *others = formats(info)
+    rows, problems, lengths = [], {first.value: []}, {first.value: {}}
+    for row, problem in _inspected(info, first, lengths[first.value], functools.partial(_inspect, schema)):
+        rows += [row] if row else []
+        problems[first.value] += [problem] if problem else []
+    names = [name for name in info.features if name != "image"]
+    columns = ["subset", "record", *names, "image_digest", "record_digest"]
+    table = pd.DataFrame([[row[name] for name in columns] for row in rows], columns=columns)
+    for other in others:
+        lengths[other.value] = {}
+        problems[other.value] = _compare(info, other, lengths[other.value], schema, rows)
+    return Records(table, {name: tuple(texts) for name, texts in problems.items()}, lengths)
+
+
+def _inspected(
+    info: tfds.core.DatasetInfo, file_format: tfds.core.FileFormat, lengths: dict[str, int], inspect: Callable[..., Any]
+) -> Iterator[Any]:
+    """Yields what a function says of each record of a format, and fills in the lengths of its shards."""
+
+    def every_record() -> Iterator[tuple[str, str, bytes | str]]:
+        for subset, path in shards(info, file_format):
+            if path.exists():
+                lengths[path.name] = 0
+                for number, record in enumerate(read_shard(path, file_format.value)):
+                    lengths[path.name] = number + 1
+                    yield subset, f"{path.name}, record {number}", record
+
+    total = info.splits.total_num_examples
+    bar = tqdm(every_record(), f"{file_format.value} records", total, disable=None)  # None: on a terminal only.
+    return map_in_order(lambda item: inspect(*item), bar, worker_count())
+
+
+def _inspect(schema: Schema, subset: str, name: str, record: bytes | str) -> tuple[dict[str, Any] | None, str | None]:
+    """Returns a record's row of the table and what is wrong with it, each of which may be None."""
+    if isinstance(record, str):
+        return None, f"{name}: {record}"
+    try:
+        content, fields = schema.parse(record)
+    except ValueError as error:
+        return None, f"{name}: {error}"
+    digest = problem = None
+    try:
+        digest = digest_image(content, schema.image_format, schema.image_shape)
+    except ImageError as error:
+        problem = f"{name} ({fields['image_name']}): {error}"
+    digests = {"image_digest": digest, "record_digest": hashlib.sha256(record).digest()}
+    return {"subset": subset, "record": name} | digests | fields, problem
+
+
+def _compare(
+    info: tfds.core.DatasetInfo,
+    file_format: tfds.core.FileFormat,
+    lengths: dict[str, int],
+    schema: Schema,
+    rows: list[dict[str, Any]],
+) -> list[str]:
+    """Returns what is wrong with the records of another format: in themselves, and beside those of the first.
+
+    Args:
+      info: Of the dataset.
+      file_format: The other format.
+      lengths: Is filled in, see `Records`.
+      schema: Of the features.
+      rows: Of the records of the first format.
+    """
+    # A record with the bytes of one that was parsed and decoded whole needs neither again.
+    sound = {(row["subset"], row["record_digest"]): row for row in rows if row["image_digest"]}
+    by_name = {row["image_name"]: row for row in rows}
+
+    def inspect(subset: str, name: str, record: bytes | str) -> tuple[str, dict[str, Any] | None, str | None]:
+        if isinstance(record, bytes) and (row := sound.get((subset, hashlib.sha256(record).digest()))):
+            return name, row, None
+        return name, *_inspect(schema, subset, name, record)
+
+    problems, seen = [], {}
+    for name, row, problem in _inspected(info, file_format, lengths, inspect):
+        problems += [problem] if problem else []
+        if row is None:
+            continue
+        image_name = row["image_name"]
+        other = by_name.get(image_name)
+        if image_name in seen:
+            problems.append(f"{name} ({image_name}): is in {seen[image_name]} already")
+        elif other is None:
+            problems.append(f"{name} ({image_name}): is in no sound {info.file_format.value} record")
+        else:
+            problems += [f"{name} ({image_name}): {text}" for text in _differences(row, other)]
+        seen.setdefault(image_name, name)
+    problems += [
+        f"{image_name}: is in {row['record']}, but in no sound {file_format.value} record"
+        for image_name, row in by_name.items()
+        if image_name not in seen
+    ]
+    return problems
+
+
+def _differences(row: dict[str, Any], first: dict[str, Any]) -> Iterator[str]:
+    """Yields in what a record differs from the first format's record of the same image."""
+    for field in sorted(row.keys() - {"record", "record_digest", "image_digest"}):
+        if row[field] != first[field]:
+            yield f"{field} is {row[field]!r}; in {first['record']} {first[field]!r}"
+    digests = row["image_digest"], first["image_digest"]
+    if all(digests) and digests[0] != digests[1]:
+        yield f"its image is not that of {first['record']}"
+
+
+def formats(info: tfds.core.DatasetInfo) -> list[tfds.core.FileFormat]:
+    """Returns the formats of a dataset's shards: the first, then those that dataset_info.json names or a shard has.
+
+    `tfds convert_format` does not always name what it has added, so that the grammar of the shards' names decides.
+    """
+    held = {match[1] for path in epath.Path(info.data_dir).iterdir() if (match := _NAME.fullmatch(path.name))}
+    others = [
+        other
+        for other in tfds.core.FileFormat
+        if other != info.file_format and (other in info.alternative_file_formats or other.file_suffix in held)
+    ]
+    return [info.file_format, *others]
+
+
+def shards(
+    info: tfds.core.DatasetInfo, file_format: tfds.core.FileFormat | None = None
+) -> list[tuple[str, epath.Path]]:
+    """Returns the subset and path of each shard that dataset_info.json tells of, in its own format or another."""
+    suffix = (file_format or info.file_format).file_suffix
+    templates = {name: split.filename_template.replace(filetype_suffix=suffix) for name, split in info.splits.items()}
+    return [
+        (name, epath.Path(path))
+        for name, template in templates.items()
+        for path in template.sharded_filepaths(info.splits[name].num_shards)
+    ]
+
+
+def read_shard(path: epath.Path, file_format: str) -> Iterator[bytes | str]:
+    """Yields the bytes of each record of a shard; for one that is broken a text instead, which says how.
+
+    Args:
+      path: Of the shard.
+      file_format: As TFDS calls it: 'tfrecord', 'array_record' or 'parquet'.
+    """
+    readers = {"tfrecord": _read_tfrecord, "array_record": _read_array_record, "parquet": _read_parquet}
+    if file_format not in readers:
+        yield f"records in the format {file_format} are not read; there are {', '.join(readers)}"
+        return
+    try:
+        require_plain_file(path)
+        yield from readers[file_format](path)
+    except Exception as error:  # TensorFlow's errors, Arrow's, the system's: whatever a damaged file sets off in them.
+        yield f"the shard cannot be read from here on ({one_line(error)})"
+
+
+def _read_tfrecord(path: epath.Path) -> Iterator[bytes | str]:
+    """TensorFlow reads and compares checksums, up to the first broken record; the rest of a shard is read here."""
+    import tensorflow as tf  # Not at the top: importing the package is to take no seconds.
+
+    if claims_too_much(path):
+        yield from _read_frames(path, 0)
+        return
+    offset = 0
+    try:
+        for record in tf.data.TFRecordDataset(os.fspath(path)).as_numpy_iterator():
+            yield record
+            offset += _HEADER + len(record) + _CHECKSUM
+    except tf.errors.DataLossError:
+        pass
+    # Also where TensorFlow saw no error: it takes a file that ends within a record's header for one that ends before.
+    if offset < path.stat().length:
+        yield from _read_frames(path, offset)
+
+
+_HEADER, _CHECKSUM = 12, 4
+"""Bytes before a record's in a TFRecord file (its length and that one's checksum), and behind them (their checksum)."""
+_CUT = "the shard ends in the midst of it"
+
+
+def claims_too_much(path: epath.Path) -> bool:
+    """Returns whether a record of a TFRecord file says, with a checksum that matches, that it is far too long.
+
+    TensorFlow sets so much memory aside as a length says, and ends the whole process where there is not as much. A
+    shard on a server is not looked at: too many reads.
+    """
+    if is_remote(path):
+        return False
+    with path.open("rb") as file:
+        while len(header := file.read(_HEADER)) == _HEADER and _masked_crc32c(header[:8]) == header[8:]:
+            size = struct.unpack("<Q", header[:8])[0] + _CHECKSUM
+            if size > MAX_SIZE:
+                return True
+            file.seek(size, os.SEEK_CUR)
+    return False
+
+
+def _read_frames(path: epath.Path, offset: int) -> Iterator[bytes | str]:
+    """Reads a TFRecord file from a record on, past broken ones: slowly, since Python computes the checksums."""
+    left = path.stat().length - offset
+    with path.open("rb") as file:
+        file.seek(offset)
+        while header := file.read(_HEADER):
+            if len(header) < _HEADER:
+                yield _CUT
+                return
+            if _masked_crc32c(header[:8]) != header[8:]:
+                yield "its length does not match its checksum (CRC32C), so that nothing after it can be found"
+                return
+            size = struct.unpack("<Q", header[:8])[0] + _CHECKSUM
+            left -= _HEADER + size
+            if left < 0:
+                yield _CUT
+                return
+            record = file.read(size)
+            intact = _masked_crc32c(record[:-_CHECKSUM]) == record[-_CHECKSUM:]
+            yield record[:-_CHECKSUM] if intact else "its bytes do not match their checksum (CRC32C)"
+
+
+@functools.cache
+def _crc32c_table() -> tuple[int, ...]:
+    table = []
+    for crc in range(256):
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)  # Castagnoli's polynomial, its bits in reverse.
+        table.append(crc)
+    return tuple(table)
+
+
+def _masked_crc32c(data: bytes) -> bytes:
+    """Returns a TFRecord file's checksum of bytes (RFC 3720's CRC32C, rotated, plus a constant)."""
+    table, crc = _crc32c_table(), 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ table[crc & 0xFF ^ byte]
+    crc ^= 0xFFFFFFFF
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def _read_array_record(path: epath.Path) -> Iterator[bytes | str]:
+    """The format's own checksums, of each record, are compared by its reader."""
+    from array_record.python.array_record_data_source import ArrayRecordDataSource  # There on some platforms only.
+
+    source = ArrayRecordDataSource([os.fspath(path)])
+    for number in range(len(source)):
+        try:
+            yield source[number]
+        except RuntimeError as error:
+            yield one_line(error)
+
+
+def _read_parquet(path: epath.Path) -> Iterator[bytes | str]:
+    """The format has checksums, but TFDS does not ask for them: of a flipped byte only the image's own will tell."""
+    import pyarrow.parquet
+
+    with path.open("rb") as file:
+        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=16):
+            yield from batch.column(0).to_pylist()

@@ -1,0 +1,160 @@
+"""Vocabulary: the release's terms and names, said once: findings, views, file names, image names, sizes."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import re
+
+DATASET = "nih_chest_xray"
+"""The dataset's name in TFDS."""
+SUBSETS = ("train", "validation", "test")
+
+# What the label file says of an image.
+
+FINDINGS = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Effusion",
+    "Emphysema",
+    "Fibrosis",
+    "Hernia",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pleural_Thickening",
+    "Pneumonia",
+    "Pneumothorax",
+)
+"""The 14 text-mined findings, in alphabetical order, spelt as the NIH spells them."""
+NO_FINDING = "No Finding"
+SEXES = ("F", "M")
+VIEWS = ("PA", "AP")
+UNKNOWN_AGE = -1
+OLDEST_AGE = 120
+"""Years. An age above this is a mistake in the table (the 2017 file has ages above 400)."""
+NO_AUGMENTATION = "none"
+"""The augmentation of an image that is not an augmented copy."""
+_SPELLINGS = {finding.replace("_", " ").lower(): finding for finding in (NO_FINDING, *FINDINGS)}
+
+# Files.
+
+LABEL_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
+"""Names of the label file, the best first."""
+BOX_FILE = "BBox_List_2017.csv"
+OFFICIAL_LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
+EXPERT_FILES = {"validation": "validation_labels.csv", "test": "test_labels.csv"}
+"""The radiologists' files, by the subset that each becomes. They come in a folder `four_findings_expert_labels`."""
+BOTH_EXPERT_FILES = "google2019_nih-chest-xray-labels.csv"
+"""Both in one file, as torchxrayvision packs them (it adds `.gz`). It is read where the two are missing."""
+ARCHIVES = tuple(f"images_{number:03d}.tar.gz" for number in range(1, 13))
+"""The NIH's archives as its site names them; its download script drops one zero (`images_01.tar.gz`)."""
+FIRST_IMAGES = (
+    *("00000001_000.png", "00001336_000.png", "00003923_014.png", "00006585_007.png", "00009232_004.png"),
+    *("00011558_008.png", "00013774_026.png", "00016051_010.png", "00018387_035.png", "00020945_050.png"),
+    *("00024718_000.png", "00028173_003.png"),
+)
+"""The first image of each archive: they hold all images in the order of names, the first 4,999, the others 10,000."""
+
+# Images.
+
+SOURCE_SIZE = 1024
+"""Pixels a side of the NIH's images."""
+MAX_SIZE = 32 << 20
+"""Bytes. The release's images have about 410,000 and its largest table nine million; more is not taken into memory."""
+IMAGE_NAME = re.compile(r"[0-9]{8}_[0-9]{3}\.png")
+"""An image's name: the patient's number, and the image's among the patient's."""
+_IMAGE_FILE = re.compile(r"([0-9]{8}_[0-9]{3})\.(png|jpg|jpeg)")
+_EXAMPLE_NAME = re.compile(r"(?P<stem>[0-9]{8}_[0-9]{3})(_aug[0-9]+)?\.png")
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """A finding's place, in shares of the image's width and height from its top left corner, 0 to 1.
+
+    Attributes:
+      finding: One of the 14.
+      xmin: Left edge.
+      ymin: Upper edge.
+      xmax: Right edge.
+      ymax: Lower edge.
+    """
+
+    finding: str
+    xmin: float
+    ymin: float
+    xmax: float
+    ymax: float
+
+
+def image_name(file_name: str) -> str | None:
+    """Returns the NIH's name of the image that a file holds, by the file's name; None for any other file.
+
+    Resized copies are often JPEG files, and some systems write `.PNG`.
+
+    >>> image_name("00000013_005.PNG"), image_name("00000013_005.jpeg"), image_name("mask.png")
+    ('00000013_005.png', '00000013_005.png', None)
+    """
+    match = _IMAGE_FILE.fullmatch(file_name.lower())
+    return f"{match[1]}.png" if match else None
+
+
+def patient_of(image_name: str) -> int:
+    """Returns the number of the patient whom an image shows.
+
+    >>> patient_of("00000013_005.png")
+    13
+    """
+    return int(image_name[:8])
+
+
+def copy_name(source_name: str, number: int) -> str:
+    """Returns the name of an image's augmented copy.
+
+    >>> copy_name("00000013_005.png", 1)
+    '00000013_005_aug1.png'
+    """
+    return f"{source_name.removesuffix('.png')}_aug{number}.png"
+
+
+def source_of(example_name: str) -> str | None:
+    """Returns the name of the image that an example was made from; None for any other name.
+
+    >>> source_of("00000013_005_aug1.png"), source_of("00000013_005.png"), source_of("holiday.png")
+    ('00000013_005.png', '00000013_005.png', None)
+    """
+    match = _EXAMPLE_NAME.fullmatch(example_name)
+    return f"{match['stem']}.png" if match else None
+
+
+def archive_of(image_name: str) -> int:
+    """Returns the number of the NIH's archive, from 1 to 12, that holds an image.
+
+    >>> archive_of("00001335_006.png"), archive_of("00001336_000.png"), archive_of("00030805_000.png")
+    (1, 2, 12)
+    """
+    return bisect.bisect_right(FIRST_IMAGES, image_name)
+
+
+def label_string(findings: tuple[str, ...] | list[str]) -> str:
+    """Returns the NIH's spelling of a set of findings, in alphabetical order.
+
+    >>> label_string(("Mass", "Atelectasis"))
+    'Atelectasis|Mass'
+    >>> label_string(())
+    'No Finding'
+    """
+    return "|".join(sorted(findings)) or NO_FINDING
+
+
+def finding_of(cell: str) -> str | None:
+    """Returns one of `FINDINGS`, or `NO_FINDING`, in the NIH's spelling; None for another word.
+
+    A blank or `_` and the case of letters make no difference, as no two findings differ by them.
+
+    >>> finding_of("Pleural Thickening"), finding_of("No_Finding"), finding_of("Tumour")
+    ('Pleural_Thickening', 'No Finding', None)
+    """
+    return _SPELLINGS.get(" ".join(cell.replace("_", " ").split()).lower())
