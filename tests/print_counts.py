@@ -1,4 +1,4 @@
-"""Prints the README's figures of the NIH's tables: examples by config, subset and class; patients; boxes.
+"""Prints the figures of README and guides on the NIH's tables: examples by config, subset and class; patients; boxes.
 
 python tests/print_counts.py DIR
 

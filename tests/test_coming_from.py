@@ -1,4 +1,4 @@
-"""Tests of the README's lines for people who come from another library."""
+"""Tests of the guide for people who come from another library."""
 
 import functools
 import re
@@ -13,7 +13,7 @@ from blocks import blocks
 from nih_chest_xray import Builder
 from nih_chest_xray.vocabulary import FINDINGS
 
-SECTION = "Coming from elsewhere"
+GUIDE = "coming-from"
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +32,12 @@ def stored(sample_dir):
 
 @pytest.fixture
 def code(sample_dir, monkeypatch):
-    """The README's lines before and after, which find `sample` where it was built for these tests."""
+    """The guide's lines before and after, which find `sample` where it was built for these tests."""
     monkeypatch.setattr(tfds, "load", functools.partial(tfds.load, data_dir=sample_dir))
     words = ("ImageDataGenerator", "fit(train", "NIH_Dataset", "as_xrv", "load_dataset", "PIL.Image")
-    found = {word: [text for text in blocks(SECTION) if word in text] for word in words}
+    found = {word: [text for text in blocks(GUIDE) if word in text] for word in words}
     assert all(len(texts) == 1 for texts in found.values())
-    assert len(blocks(SECTION)) == len(words)
+    assert len(blocks(GUIDE)) == len(words)
     return {word: text for word, [text] in found.items()}
 
 
@@ -76,7 +76,7 @@ def test_keras_before_shares_patients_between_its_subsets_and_takes_single_pixel
     shared = patients(names["train"]["Image Index"]) & patients(names["validation"]["Image Index"])
     assert shared
     assert names["batches"].class_indices == {"No Finding": 0, "Nodule": 1}
-    # As the README says, of four pixels one is taken, so that the picture's own pixels are all there is.
+    # As the guide says, of four pixels one is taken, so that the picture's own pixels are all there is.
     plain = names["ImageDataGenerator"]().flow_from_dataframe(
         names["train"][:1], str(folder), "Image Index", target_size=(512, 512), color_mode="grayscale", class_mode=None
     )
@@ -117,5 +117,5 @@ def test_hugging_faces_rows_are_made_of_stored_examples(code, stored):
 
 def test_the_lines_before_are_python_and_each_has_lines_after(code):
     for text in code.values():
-        compile(text, "README", "exec")
-    assert len(re.findall("sample", "".join(blocks(SECTION)))) >= 3
+        compile(text, GUIDE, "exec")
+    assert len(re.findall("sample", "".join(blocks(GUIDE)))) >= 3

@@ -1,37 +1,32 @@
-"""Tests of the README's recipes for training: each block runs as it stands there, on the sample config."""
+"""Tests of the guide to training: each of its blocks runs as it stands there, on the sample config."""
 
+import functools
 import os
-import re
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import blocks
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from blocks import section
 from sklearn.metrics import roc_auc_score
 
 from nih_chest_xray.catalog.datasets import find_datasets
 from nih_chest_xray.catalog.loading import snippets
 
-SECTION = section("Training")
 TITLES = ("Keras", "PyTorch", "JAX", "Some features only", "Throughput", "Several machines")
 TRAINING_EXAMPLES = 101
-
-
-def recipe(title: str) -> str:
-    """The Python that stands below a title in bold."""
-    return re.search(rf"^\*\*{title}[.]?\*\*.*?^```python\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)[1]
+recipe = functools.partial(blocks.recipe, "training")
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """A home folder in which the section's own commands have built the sample, both ways."""
+    """A home folder in which the guide's own commands have built the sample, both ways."""
     folder = tmp_path_factory.mktemp("home")
-    [commands] = re.findall(r"^```bash\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)
+    [commands] = blocks.blocks("training", "bash")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "TFDS_DATA_DIR": str(folder / "tensorflow_datasets")}
     subprocess.run(["bash", "-ec", commands], cwd=folder, env=environment, check=True, capture_output=True)
@@ -66,9 +61,17 @@ def names_of(dataset) -> list[bytes]:
     return [example["image_name"].numpy() for example in dataset]
 
 
-def test_every_block_of_the_section_is_run_by_a_test_below():
-    blocks = re.findall(r"^```python\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)
-    assert blocks == [recipe(title) for title in TITLES]
+def test_every_block_of_the_guide_is_run_by_a_test_below():
+    assert blocks.blocks("training", "python") == [recipe(title) for title in TITLES]
+
+
+def test_the_readmes_lines_load_batches(run):
+    [code] = blocks.blocks("README", "python")
+    left = run(code)
+    assert left["image"].shape[1:] == (512, 512, 1)
+    assert left["image"].dtype == tf.uint8
+    assert set(left["label"].numpy()) <= {0, 1}
+    assert len(left["train"]) == TRAINING_EXAMPLES
 
 
 @pytest.mark.slow

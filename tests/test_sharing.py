@@ -1,4 +1,4 @@
-"""Tests of sharing: one person publishes, another loads it without the package, by the README's own lines."""
+"""Tests of sharing: one person publishes, another loads it without the package, by the guide's own lines."""
 
 import csv
 import hashlib
@@ -22,7 +22,6 @@ from nih_chest_xray.vocabulary import SUBSETS
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
-SECTION = "Sharing and a catalog page"
 PAGE_CODES = ("tensorflow", "namespace")
 PLACE = Path("nih_chest_xray", "sample", "1.0.0")
 NOT_INSTALLED = '''
@@ -116,7 +115,7 @@ def served(work):
 @pytest.fixture(scope="module")
 def published(work, served):
     """The folder that the first person publishes."""
-    code = block(SECTION, "--publish_dir").replace("PUBLISHED", str(work / "published"))
+    code = block("sharing", "--publish_dir").replace("PUBLISHED", str(work / "published"))
     done = shell(code.replace("https://host/data", served), ROOT, TFDS_DATA_DIR=str(work / "first"))
     assert done.returncode == 0, done.stderr
     return work / "published"
@@ -141,7 +140,7 @@ def needs_wget():
 
 
 def download(published, served, data):
-    code = block(SECTION, "sha256sum").replace("https://host/data", served).replace("DATA/", f"{data}/")
+    code = block("sharing", "sha256sum").replace("https://host/data", served).replace("DATA/", f"{data}/")
     return shell(code, data.parent)
 
 
@@ -159,13 +158,13 @@ def read_page(published, served, folder):
 @pytest.fixture(scope="module")
 def answers(published, served, work):
     """What the second person has of it, by way of loading, and what does not work."""
-    by_folder = block(SECTION, "builder_from_directory")
+    by_folder = block("sharing", "builder_from_directory")
     codes = {
         "data_dir": by_folder.replace("PUBLISHED", str(published)) + "answer = content(datasets)",
         "directory": by_folder.replace("PUBLISHED", str(published)) + "answer = content(builder.as_dataset())",
         "metadata": by_folder.replace("PUBLISHED", str(published)) + "answer = dict(builder.info.metadata)",
         "environment": 'answer = content(tfds.load("nih_chest_xray/sample"))',
-        "namespace": block(SECTION, "add_namespace").replace("PUBLISHED", str(published))
+        "namespace": block("sharing", "add_namespace").replace("PUBLISHED", str(published))
         + "answer = content(datasets)",
         "http": f'answer = error_of(lambda: tfds.load("nih_chest_xray/sample", data_dir="{served}"))',
         "no config": 'answer = error_of(lambda: tfds.load("nih_chest_xray"))',
@@ -208,7 +207,7 @@ def test_without_the_package_the_metadata_is_there(answers, published):
     assert answers["metadata"] == json.loads((published / PLACE / "metadata.json").read_text())
 
 
-def test_what_the_readme_says_does_not_work_does_not(answers):
+def test_what_the_guide_says_does_not_work_does_not(answers):
     assert answers["http"] == "KeyError"
     assert answers["no config"] == "DatasetNotFoundError"
 

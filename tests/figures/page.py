@@ -1,4 +1,4 @@
-"""Draws the README's picture of a catalog page: that of the built `sample` config, in headless Chromium.
+"""Draws the catalog page in the guide to sharing: that of the built `sample` config, in headless Chromium.
 
 python tests/figures/page.py [--data_dir DIR]
 """
