@@ -6,7 +6,6 @@ import base64
 import dataclasses
 import hashlib
 import json
-import re
 from importlib import resources
 from typing import Any
 
@@ -20,7 +19,6 @@ from nih_chest_xray.catalog.datasets import Built
 from nih_chest_xray.catalog.files import DataFile
 from nih_chest_xray.catalog.gallery import SIDE, Gallery
 from nih_chest_xray.catalog.loading import packages, snippets
-from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.downloads import RELEASE_PAGE
 from nih_chest_xray.records import formats
 
@@ -58,23 +56,12 @@ def index_page(datasets: list[Built]) -> str:
 
 
 def config_fields(built: Built) -> list[tuple[str, str, str, bool]]:
-    """Returns the name, value and doc of each field of a config, and whether the value is not the default.
-
-    The docs are those of `NihChestXrayConfig`; a field that it does not have was built by another version.
-    """
-    docs = dict(re.findall(r"^      ?(\w+): (.+?)(?=^      ?\w+:|\Z)", _attributes(), re.MULTILINE | re.DOTALL))
-    defaults = {field.name: field.default for field in dataclasses.fields(NihChestXrayConfig)}
-    fields = []
-    for name, value in built.config.items():
-        default = defaults.get(name)
-        same = value == (list(default) if isinstance(default, tuple) else default)
-        if name != "name":
-            fields.append((name, json.dumps(value), " ".join(docs.get(name, "").split()), not same))
-    return fields
-
-
-def _attributes() -> str:
-    return (NihChestXrayConfig.__doc__ or "").partition("Attributes:\n")[2].rstrip()
+    """Returns the name, value and doc of each field of a config, and whether the value is not the default."""
+    fields = {field.name: field for field in dataclasses.fields(built.made)}
+    return [
+        (name, json.dumps(value), fields[name].metadata["doc"], value != fields[name].default)
+        for name, value in built.made.choices.items()
+    ]
 
 
 def _render(template: str, **values: Any) -> str:
