@@ -33,6 +33,7 @@ from nih_chest_xray.manifest import source_of
 
 CONFIGS = list(CATALOG_CONFIGS)
 SKIP_IMAGES = {"image": tfds.decode.SkipDecoding()}
+from nih_chest_xray.room import readable
 
 
 def names_in(folder):
@@ -223,7 +224,17 @@ def test_gallery_has_every_class_and_pairs_of_an_image_and_its_copy(name, pages,
 def test_features_are_those_of_tfds_with_their_docs(name, pages, catalog_data):
     features = tfds.builder_from_directory(dataset_dir(catalog_data, name)).info.features
     docs = {doc.name: doc.description for doc in features.catalog_documentation() if doc.name}
-    assert {row[0]: row[3] for row in pages[name].table("features")[1:]} == docs
+    rows = {row[0]: row[1:] for row in pages[name].table("features")[1:]}
+    assert {feature: row[2] for feature, row in rows.items()} == docs
+    kinds = {"image": "64 × 64 × 1 uint8", "image_name": "string", "patient_age": "int32"}
+    assert {feature: rows[feature][1] for feature in kinds} == kinds
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_sizes_are_those_of_the_files(name, pages, catalog_data):
+    sizes = [path.stat().st_size for path in dataset_dir(catalog_data, name).iterdir()]
+    told = {term["text"]: value["text"] for term, value in zip(*map(pages[name].all, ("dt", "dd")), strict=True)}
+    assert told["Size"] == f"{readable(sum(sizes))} in {len(sizes)} files"
 
 
 @pytest.mark.parametrize("name", CONFIGS)

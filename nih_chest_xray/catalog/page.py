@@ -10,9 +10,8 @@ from importlib import resources
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
-import tensorflow_datasets as tfds
-from tensorflow_datasets.core.features.feature import dtype_to_str
 
 from nih_chest_xray.catalog import charts, statistics, texts
 from nih_chest_xray.catalog.datasets import Built
@@ -21,6 +20,7 @@ from nih_chest_xray.catalog.gallery import SIDE, Gallery
 from nih_chest_xray.catalog.loading import packages, snippets
 from nih_chest_xray.downloads import RELEASE_PAGE
 from nih_chest_xray.records import formats
+from nih_chest_xray.room import readable
 
 
 def dataset_page(
@@ -41,7 +41,7 @@ def dataset_page(
         snippets=snippets(built, url),
         packages=packages(built),
         files=files,
-        size=_size(sum(file.size for file in files)),
+        size=readable(sum(file.size for file in files)),
         gallery=gallery,
         side=SIDE,
         several=several,
@@ -51,7 +51,7 @@ def dataset_page(
 
 def index_page(datasets: list[Built]) -> str:
     """Returns the HTML of a page that lists datasets."""
-    sizes = [_size(built.builder.info.dataset_size) for built in datasets]
+    sizes = [readable(built.builder.info.dataset_size) for built in datasets]
     return _render("index.html.jinja", datasets=list(zip(datasets, sizes, strict=True)), texts=texts)
 
 
@@ -87,10 +87,6 @@ def _digest(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _size(number: int) -> str:
-    return str(tfds.core.utils.Size(number))
-
-
 def _facts(built: Built, files: list[DataFile]) -> list[tuple[str, str]]:
     height, width, _ = built.builder.info.features["image"].shape
     copies = sum(built.metadata["augmented"].values())
@@ -99,7 +95,7 @@ def _facts(built: Built, files: list[DataFile]) -> list[tuple[str, str]]:
         ("Examples", examples),
         ("Patients", texts.patients(built) + (" synthetic" if built.synthetic else "")),
         ("Images", f"{width} × {height}, grey, {built.config['image_format'].upper()}"),
-        ("Size", f"{_size(sum(file.size for file in files))} in {len(files)} files"),
+        ("Size", f"{readable(sum(file.size for file in files))} in {len(files)} files"),
         ("Format", ", ".join(file_format.value for file_format in formats(built.builder.info))),
         ("Version", f"{built.version}, {built.built_on:%-d %b %Y}"),
     ]
@@ -148,7 +144,8 @@ def _features(built: Built) -> list[tuple[str, str, str, str]]:
         kind = ""
         if doc.tensor_info:
             shape = " × ".join("any" if length is None else str(length) for length in doc.tensor_info.shape)
-            kind = f"{shape} {dtype_to_str(doc.tensor_info.np_dtype)}".strip()
+            name = np.dtype(doc.tensor_info.np_dtype).name
+            kind = f"{shape} {'string' if name == 'object' else name}".strip()
         if doc.name:
             rows.append((doc.name, doc.cls_name, kind, doc.description))
     return rows
