@@ -344,17 +344,6 @@ def test_the_code_for_other_libraries_opens_the_same_dataset(name, library, page
     assert "".join(opened.split()) in "".join(code.split())
 
 
-def test_tfds_own_page_lists_every_config_with_its_splits(catalog_site, catalog_data):
-    text = (catalog_site / "nih_chest_xray.md").read_text()
-    _, *parts = text.split("## nih_chest_xray/")
-    assert [part.split("\n")[0] for part in parts] == sorted(CONFIGS)
-    for part in parts:
-        assert ("No patient is behind it" in part) == part.startswith("drawn")
-        for subset in SUBSETS:
-            rows = [row for row in metadata_rows(catalog_data, part.split("\n")[0]) if row["subset"] == subset]
-            assert f"`'{subset}'` | {len(rows)}\n" in part
-
-
 def test_a_datasets_own_folder_gives_one_page_at_the_top(catalog_data, tmp_path, capsys):
     out = tmp_path / "deep" / "site"
     assert main(["catalog", str(dataset_dir(catalog_data, "drawn")), "--out", str(out)]) == 0

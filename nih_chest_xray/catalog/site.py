@@ -19,7 +19,7 @@ from etils import epath
 
 from nih_chest_xray.catalog.datasets import Built, CatalogError, find_datasets
 from nih_chest_xray.dataset_folder import read_small
-from nih_chest_xray.metadata_schema import DATASET, parse_json
+from nih_chest_xray.metadata_schema import parse_json
 from nih_chest_xray.removal import (
     REPLACED_SITE,
     SITE_WORK,
@@ -41,7 +41,6 @@ except ImportError as error:
 from nih_chest_xray.catalog import croissant, page, texts
 from nih_chest_xray.catalog.files import list_files, manifest_tsv, sha256sums
 from nih_chest_xray.catalog.gallery import make_gallery
-from nih_chest_xray.catalog.markdown import tfds_markdown
 from nih_chest_xray.catalog.statistics import read_examples
 
 INDEX = "catalog.json"
@@ -58,7 +57,7 @@ def write_site(data_dir: os.PathLike, site: os.PathLike, url: str | None = None)
 
     Of one dataset `index.html` is the page; of several it lists them, and each has its page in a folder of the config's
     name. Beside a page lie `croissant.json`, `SHA256SUMS`, `manifest.tsv`, a copy of `metadata.csv` and `images/`;
-    `nih_chest_xray.md` and `catalog.json` lie at the top.
+    `catalog.json` lies at the top.
 
     Args:
       data_dir: Where datasets were built, or the folder of one.
@@ -84,7 +83,6 @@ def write_site(data_dir: os.PathLike, site: os.PathLike, url: str | None = None)
             _write_dataset(built, new / place, site / place, url, len(datasets) > 1)
         if len(datasets) > 1:
             (new / "index.html").write_text(page.index_page(datasets))
-        (new / f"{DATASET}.md").write_text(tfds_markdown(datasets))
         (new / INDEX).write_text(json.dumps(_index(pages) | {_FILES: _digests(new)}, indent=2) + "\n")
     return site
 
@@ -129,7 +127,7 @@ def _refuse_other_urls(url: str | None) -> None:
 
 def _refuse_names_of_the_site(datasets: list[Built]) -> None:
     """With several datasets, each has a folder of its config's name beside the site's own files."""
-    taken = {"index.html", f"{DATASET}.md", INDEX} if len(datasets) > 1 else {}
+    taken = {"index.html", INDEX} if len(datasets) > 1 else {}
     for built in datasets:
         if built.config_name.lower() in taken:
             raise CatalogError(
