@@ -24,7 +24,13 @@ from nih_chest_xray.room import readable
 
 
 def dataset_page(
-    built: Built, examples: pd.DataFrame, files: list[DataFile], gallery: Gallery, url: str | None, several: bool
+    built: Built,
+    examples: pd.DataFrame,
+    files: list[DataFile],
+    gallery: Gallery,
+    shown: list[charts.Chart],
+    url: str | None,
+    several: bool,
 ) -> str:
     """Returns the HTML of a dataset's page; `several` says whether the site has an index of datasets above it."""
     return _render(
@@ -35,7 +41,7 @@ def dataset_page(
         texts=texts,
         facts=_facts(built, files),
         splits=_splits(built),
-        charts=_charts(built, examples),
+        charts=shown,
         features=_features(built),
         fields=config_fields(built),
         snippets=snippets(built, url),
@@ -101,13 +107,8 @@ def _facts(built: Built, files: list[DataFile]) -> list[tuple[str, str]]:
     ]
 
 
-def _counts(built: Built) -> pd.DataFrame:
-    counts = built.metadata["counts"]
-    return pd.DataFrame({subset: counts[subset] for subset in built.subsets}, index=built.classes)
-
-
 def _splits(built: Built) -> charts.Table:
-    counts = _counts(built)
+    counts = statistics.class_counts(built)
     rows = {
         "Examples": built.metadata["examples"],
         **({"of these augmented copies": copies} if any((copies := built.metadata["augmented"]).values()) else {}),
@@ -116,25 +117,6 @@ def _splits(built: Built) -> charts.Table:
     more = pd.DataFrame({subset: [row[subset] for row in rows.values()] for subset in built.subsets}, list(rows))
     table = pd.concat([counts.rename(index=lambda name: name.replace("_", " ")), more])
     return charts.count_table("Examples by class and subset", "Class", table.assign(all=table.sum(axis=1)))
-
-
-def _charts(built: Built, examples: pd.DataFrame) -> list[charts.Chart]:
-    originals = statistics.originals(examples)
-    copies = len(examples) - len(originals)
-    without = " Augmented copies are not counted." if copies else ""
-    several = " An image may have several." if len(built.classes) > 2 else ""
-    with_copies = " Augmented copies are counted, as a network sees them in training." if copies else ""
-    totals = [built.metadata["examples"][subset] for subset in built.subsets]
-    together = statistics.co_occurrence(originals)
-    return [
-        charts.class_shares(_counts(built), totals, f"Share of each subset's examples.{several}{with_copies}"),
-        charts.finding_bars(
-            statistics.finding_counts(originals, built.subsets),
-            f"Images with each finding{'' if several else ', whether or not it is one of the classes'}.{without}",
-        ),
-        charts.age_bars(statistics.ages_by_sex(originals), f"Images, not patients.{without}"),
-        charts.co_occurrence_grid(together, f"Images that have both of two findings.{without}"),
-    ]
 
 
 def _features(built: Built) -> list[tuple[str, str, str, str]]:

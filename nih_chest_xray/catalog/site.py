@@ -40,6 +40,7 @@ except ImportError as error:
 
 from nih_chest_xray.catalog import croissant, page, texts
 from nih_chest_xray.catalog.files import list_files, manifest_tsv, sha256sums
+from nih_chest_xray.catalog.charts import draw_charts
 from nih_chest_xray.catalog.gallery import make_gallery
 from nih_chest_xray.catalog.statistics import read_examples
 
@@ -92,7 +93,8 @@ def _write_dataset(built: Built, new: Path, final: Path, url: str | None, severa
     examples = read_examples(built)
     files = list_files(built, final, url)
     gallery = make_gallery(built, examples, new)
-    (new / "index.html").write_text(page.dataset_page(built, examples, files, gallery, url, several))
+    charts = draw_charts(built, examples, new)
+    (new / "index.html").write_text(page.dataset_page(built, examples, files, gallery, charts, url, several))
     (new / "croissant.json").write_text(croissant.croissant(built, examples, files, url))
     (new / "SHA256SUMS").write_text(sha256sums(files))
     (new / "manifest.tsv").write_text(manifest_tsv(files))

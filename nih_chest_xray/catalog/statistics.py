@@ -118,6 +118,12 @@ def finding_counts(examples: pd.DataFrame, subsets: list[str]) -> pd.DataFrame:
     has = _indicators(examples)
     counts = {subset: has[(examples["subset"] == subset).to_numpy()].sum(axis=0) for subset in subsets}
     return pd.DataFrame(counts, index=list(FINDINGS))
+def class_counts(built: Built) -> pd.DataFrame:
+    """Returns how many examples each class has, copies included: a row a class, a column a subset."""
+    counts = built.metadata["counts"]
+    return pd.DataFrame({subset: counts[subset] for subset in built.subsets}, index=built.classes)
+
+
 
 
 def populations(examples: pd.DataFrame, positive: str, names: frozenset[str]) -> pd.DataFrame:
