@@ -4,6 +4,7 @@ import collections
 import csv
 import dataclasses
 import hashlib
+import io
 import itertools
 import json
 import re
@@ -489,6 +490,26 @@ def test_a_site_is_replaced_as_a_whole_or_not_at_all(catalog_data, tmp_path, mon
 def test_a_dataset_gives_the_same_site_each_time(catalog_data, tmp_path):
     first, second = (write_site(dataset_dir(catalog_data, "drawn"), tmp_path / place) for place in "ab")
     assert tree(first) == tree(second)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_is_shown_on_a_terminal_and_nowhere_else(catalog_data, tmp_path, monkeypatch):
+    shown = {}
+    for kind in (Terminal, io.StringIO):
+        monkeypatch.setattr(sys, "stderr", kind())
+        write_site(catalog_data, tmp_path / "site")
+        shown[kind] = sys.stderr.getvalue()
+    assert shown[io.StringIO] == ""
+    last = shown[Terminal].splitlines()[-1].split("\r")[-1]
+    total = sum(len(metadata_rows(catalog_data, name)) for name in CONFIGS)
+    assert f"| {total}/{total} [" in last
+    assert shown[Terminal].count("\n") == 1  # One bar.
+    for name in CONFIGS:
+        assert f"\r{name}, digests of files: " in shown[Terminal]
 
 
 def test_a_site_of_an_earlier_version_with_the_page_of_tfds_is_replaced(catalog_data, tmp_path):

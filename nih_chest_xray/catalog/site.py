@@ -16,6 +16,7 @@ from typing import Any
 
 import filelock
 from etils import epath
+from tqdm import tqdm
 
 from nih_chest_xray.catalog.datasets import Built, CatalogError, find_datasets
 from nih_chest_xray.dataset_folder import read_small
@@ -39,8 +40,8 @@ except ImportError as error:
     ) from error
 
 from nih_chest_xray.catalog import croissant, page, texts
-from nih_chest_xray.catalog.files import list_files, manifest_tsv, sha256sums
 from nih_chest_xray.catalog.charts import draw_charts
+from nih_chest_xray.catalog.files import list_files, manifest_tsv, sha256sums
 from nih_chest_xray.catalog.gallery import make_gallery
 from nih_chest_xray.catalog.statistics import read_examples
 
@@ -80,18 +81,23 @@ def write_site(data_dir: os.PathLike, site: os.PathLike, url: str | None = None)
     # A link to a site stays one: what it leads to is replaced.
     with _replaced(site.resolve()) as new:
         pages = {built: built.config_name if len(datasets) > 1 else "." for built in datasets}
-        for built, place in pages.items():
-            _write_dataset(built, new / place, site / place, url, len(datasets) > 1)
+        total = sum(built.builder.info.splits.total_num_examples for built in datasets)
+        with tqdm(total=total, unit=" examples", disable=None) as bar:  # None: on a terminal only.
+            for built, place in pages.items():
+                _write_dataset(built, new / place, site / place, url, len(datasets) > 1, bar)
         if len(datasets) > 1:
             (new / "index.html").write_text(page.index_page(datasets))
         (new / INDEX).write_text(json.dumps(_index(pages) | {_FILES: _digests(new)}, indent=2) + "\n")
     return site
 
 
-def _write_dataset(built: Built, new: Path, final: Path, url: str | None, several: bool) -> None:
+def _write_dataset(built: Built, new: Path, final: Path, url: str | None, several: bool, bar: tqdm) -> None:
     new.mkdir(exist_ok=True)  # It exists where the site is of one dataset.
-    examples = read_examples(built)
+    bar.set_description(f"{built.config_name}, examples")
+    examples = read_examples(built, bar.update)
+    bar.set_description(f"{built.config_name}, digests of files")
     files = list_files(built, final, url)
+    bar.set_description(f"{built.config_name}, pictures")
     gallery = make_gallery(built, examples, new)
     charts = draw_charts(built, examples, new)
     (new / "index.html").write_text(page.dataset_page(built, examples, files, gallery, charts, url, several))
