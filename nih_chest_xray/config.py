@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 import tensorflow_datasets as tfds
 
@@ -18,64 +18,83 @@ SPLITS = tuple(dict.fromkeys(split for task in TASKS.values() for split in task.
 IMAGE_FORMATS = ("png", "jpeg")
 CONFIG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """The grammar of a config's name, which is the name of a folder too."""
+_T = TypeVar("_T")
+
+
+def _field(default: _T, doc: str) -> _T:
+    return dataclasses.field(default=default, metadata={"doc": doc})
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class NihChestXrayConfig(tfds.core.BuilderConfig):
     """A choice of images, split, augmentation and encoding. Every field has a default, so one thing can be changed.
 
-    Attributes:
-      task: 'nodule' is Nodule against No Finding. 'findings' is all images, and which of the 14 findings each has.
-        'nodule_expert' is Nodule or Mass against neither: text-mined in training, by radiologists in evaluation.
-      views: View positions kept, from 'PA' and 'AP'.
-      healthy_stride: Keeps every n-th No Finding image, in the order of image names, starting with the first; 1 keeps
-        all.
-      archives: Numbers of the NIH's archives, from 1 to 12: only their images are kept, and only they are downloaded.
-        Each image has the subset that it has in a build of the whole release. Empty keeps the whole release.
-      split: 'stratified' balances classes, views, sexes and ages and keeps patients whole; 'official' takes the NIH's
-        test list and carves validation from the rest in the same way; 'lists' takes lists of your own; 'expert', which
-        is for the task 'nodule_expert' alone, validates and tests on the images that radiologists labelled.
-      split_lists: For the split 'lists': the file of image names of each subset, {'train': …, 'validation': …,
-        'test': …}, by a path in the manual_dir or an absolute one. Train and one other are needed. Images that are in
-        no list are left out.
-      allow_shared_patients: For the split 'lists': builds also if a patient is in several subsets, and says of how many
-        that is so. Scores on such subsets are too good: a network has seen the patient in training.
-      validation_fraction: Share of the cohort, or with the official split of its train_val part, in (0, 1).
-      test_fraction: Share of the cohort, in (0, 1). Not used with the official split. The splits 'lists' and 'expert'
-        use neither.
-      augmented_copies: Copies of each training image with a nodule, beside the image itself.
-      augmentations: Names of registered augmentations. Each copy gets one.
-      rotation_degrees: The angle of a rotation is drawn uniformly from plus or minus this.
-      image_size: Pixels a side; None stores the NIH's own PNG bytes at 1024. (One image in 200 is RGBA, with R = G = B:
-        of these it stores a grey PNG of the same pixels, not the NIH's bytes.)
-      image_format: 'png' is lossless; 'jpeg' (quality 95) is smaller and faster to read.
-      seed: Of the split and of the augmentation.
-      allow_missing_images: Builds from the images that are there and whole; each keeps the subset that it has in a full
-        build.
-      allow_resized_images: Takes resized copies of the NIH's images too, square and grey, PNG or JPEG, of image_size or
-        more pixels a side. An image of image_size is stored with the copy's own pixels, a larger one is averaged, and
-        for augmentation a copy is first brought to 1024 pixels. These are not the NIH's pixels.
-      phantom_patients: If not 0, reads no release but draws one: a synthetic one of this many patients.
+    What a field does stands beside its default, and in its `metadata["doc"]`, from which the catalog's page takes it.
     """
 
-    task: str = "nodule"
-    views: tuple[str, ...] = VIEWS
-    healthy_stride: int = 2
-    archives: tuple[int, ...] = ()
-    split: str = "stratified"
-    split_lists: dict[str, str] | None = None
-    allow_shared_patients: bool = False
-    validation_fraction: float = 0.1
-    test_fraction: float = 0.1
-    augmented_copies: int = 0
-    augmentations: tuple[str, ...] = augmentation.BUILT_IN
-    rotation_degrees: float = 10.0
-    image_size: int | None = 512
-    image_format: str = "png"
-    seed: int = 0
-    allow_missing_images: bool = False
-    allow_resized_images: bool = False
-    phantom_patients: int = 0
+    task: str = _field(
+        "nodule",
+        "'nodule' is Nodule against No Finding. 'findings' is all images, and which of the 14 findings each has."
+        " 'nodule_expert' is Nodule or Mass against neither: text-mined in training, by radiologists in evaluation.",
+    )
+    views: tuple[str, ...] = _field(VIEWS, "View positions kept, from 'PA' and 'AP'.")
+    healthy_stride: int = _field(
+        2, "Keeps every n-th No Finding image, in the order of image names, starting with the first; 1 keeps all."
+    )
+    archives: tuple[int, ...] = _field(
+        (),
+        "Numbers of the NIH's archives, from 1 to 12: only their images are kept, and only they are downloaded. Each"
+        " image has the subset that it has in a build of the whole release. Empty keeps the whole release.",
+    )
+    split: str = _field(
+        "stratified",
+        "'stratified' balances classes, views, sexes and ages and keeps patients whole; 'official' takes the NIH's"
+        " test list and carves validation from the rest in the same way; 'lists' takes lists of your own; 'expert',"
+        " which is for the task 'nodule_expert' alone, validates and tests on the images that radiologists labelled.",
+    )
+    split_lists: dict[str, str] | None = _field(  # noqa: RUF009 (The default is None.)
+        None,
+        "For the split 'lists': the file of image names of each subset, {'train': …, 'validation': …, 'test': …}, by"
+        " a path in the manual_dir or an absolute one. Train and one other are needed. Images that are in no list are"
+        " left out.",
+    )
+    allow_shared_patients: bool = _field(
+        False,
+        "For the split 'lists': builds also if a patient is in several subsets, and says of how many that is so."
+        " Scores on such subsets are too good: a network has seen the patient in training.",
+    )
+    validation_fraction: float = _field(
+        0.1, "Share of the cohort, or with the official split of its train_val part, in (0, 1)."
+    )
+    test_fraction: float = _field(
+        0.1,
+        "Share of the cohort, in (0, 1). Not used with the official split. The splits 'lists' and 'expert' use"
+        " neither.",
+    )
+    augmented_copies: int = _field(0, "Copies of each training image with a nodule, beside the image itself.")
+    augmentations: tuple[str, ...] = _field(
+        augmentation.BUILT_IN, "Names of registered augmentations. Each copy gets one."
+    )
+    rotation_degrees: float = _field(10.0, "The angle of a rotation is drawn uniformly from plus or minus this.")
+    image_size: int | None = _field(
+        512,
+        "Pixels a side; None stores the NIH's own PNG bytes at 1024. (One image in 200 is RGBA, with R = G = B: of"
+        " these it stores a grey PNG of the same pixels, not the NIH's bytes.)",
+    )
+    image_format: str = _field("png", "'png' is lossless; 'jpeg' (quality 95) is smaller and faster to read.")
+    seed: int = _field(0, "Of the split and of the augmentation.")
+    allow_missing_images: bool = _field(
+        False, "Builds from the images that are there and whole; each keeps the subset that it has in a full build."
+    )
+    allow_resized_images: bool = _field(
+        False,
+        "Takes resized copies of the NIH's images too, square and grey, PNG or JPEG, of image_size or more pixels a"
+        " side. An image of image_size is stored with the copy's own pixels, a larger one is averaged, and for"
+        " augmentation a copy is first brought to 1024 pixels. These are not the NIH's pixels.",
+    )
+    phantom_patients: int = _field(
+        0, "If not 0, reads no release but draws one: a synthetic one of this many patients."
+    )
 
     def __new__(cls, *_args: object, **given: object) -> NihChestXrayConfig:
         """Refuses a field that there is not, and a config without a name, in plainer words than Python's own.

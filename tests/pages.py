@@ -7,7 +7,7 @@ import http.server
 import itertools
 import threading
 
-VOID = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta"}
+VOID = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source"}
 
 
 class Page(html.parser.HTMLParser):

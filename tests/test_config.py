@@ -1,6 +1,7 @@
 """Tests of the config: good values are taken, also from JSON, and each bad one gets an error that names it."""
 
 import copy
+import dataclasses
 import json
 import pickle
 
@@ -33,6 +34,12 @@ def test_choices_are_json_and_hold_every_field_of_ours():
     assert json.loads(json.dumps(choices))["image_size"] == 512
     assert {"name", "version", "description"}.isdisjoint(choices)
     assert {"seed", "healthy_stride", "phantom_patients"} <= set(choices)
+
+
+def test_every_field_of_ours_says_what_it_does():
+    docs = {field.name: field.metadata.get("doc", "") for field in dataclasses.fields(NihChestXrayConfig)}
+    for name in NihChestXrayConfig(name="x").choices:
+        assert len(docs[name]) > 10, name
 
 
 def test_named_configs_differ_as_the_readme_says():

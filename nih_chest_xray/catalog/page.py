@@ -6,27 +6,31 @@ import base64
 import dataclasses
 import hashlib
 import json
-import re
 from importlib import resources
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
-import tensorflow_datasets as tfds
-from tensorflow_datasets.core.features.feature import dtype_to_str
 
 from nih_chest_xray.catalog import charts, statistics, texts
 from nih_chest_xray.catalog.datasets import Built
 from nih_chest_xray.catalog.digests import DataFile
 from nih_chest_xray.catalog.gallery import SIDE, Gallery
 from nih_chest_xray.catalog.loading import packages, snippets
-from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.release.downloads import RELEASE_PAGE
+from nih_chest_xray.system.disk_space import readable
 from nih_chest_xray.verification.records import formats
 
 
 def dataset_page(
-    built: Built, examples: pd.DataFrame, files: list[DataFile], gallery: Gallery, url: str | None, several: bool
+    built: Built,
+    examples: pd.DataFrame,
+    files: list[DataFile],
+    gallery: Gallery,
+    shown: list[charts.Chart],
+    url: str | None,
+    several: bool,
 ) -> str:
     """Returns the HTML of a dataset's page; `several` says whether the site has an index of datasets above it."""
     return _render(
@@ -37,13 +41,13 @@ def dataset_page(
         texts=texts,
         facts=_facts(built, files),
         splits=_splits(built),
-        charts=_charts(built, examples),
+        charts=shown,
         features=_features(built),
         fields=config_fields(built),
         snippets=snippets(built, url),
         packages=packages(built),
         files=files,
-        size=_size(sum(file.size for file in files)),
+        size=readable(sum(file.size for file in files)),
         gallery=gallery,
         side=SIDE,
         several=several,
@@ -53,28 +57,17 @@ def dataset_page(
 
 def index_page(datasets: list[Built]) -> str:
     """Returns the HTML of a page that lists datasets."""
-    sizes = [_size(built.builder.info.dataset_size) for built in datasets]
+    sizes = [readable(built.builder.info.dataset_size) for built in datasets]
     return _render("index.html.jinja", datasets=list(zip(datasets, sizes, strict=True)), texts=texts)
 
 
 def config_fields(built: Built) -> list[tuple[str, str, str, bool]]:
-    """Returns the name, value and doc of each field of a config, and whether the value is not the default.
-
-    The docs are those of `NihChestXrayConfig`; a field that it does not have was built by another version.
-    """
-    docs = dict(re.findall(r"^      ?(\w+): (.+?)(?=^      ?\w+:|\Z)", _attributes(), re.MULTILINE | re.DOTALL))
-    defaults = {field.name: field.default for field in dataclasses.fields(NihChestXrayConfig)}
-    fields = []
-    for name, value in built.config.items():
-        default = defaults.get(name)
-        same = value == (list(default) if isinstance(default, tuple) else default)
-        if name != "name":
-            fields.append((name, json.dumps(value), " ".join(docs.get(name, "").split()), not same))
-    return fields
-
-
-def _attributes() -> str:
-    return (NihChestXrayConfig.__doc__ or "").partition("Attributes:\n")[2].rstrip()
+    """Returns the name, value and doc of each field of a config, and whether the value is not the default."""
+    fields = {field.name: field for field in dataclasses.fields(built.made)}
+    return [
+        (name, json.dumps(value), fields[name].metadata["doc"], value != fields[name].default)
+        for name, value in built.made.choices.items()
+    ]
 
 
 def _render(template: str, **values: Any) -> str:
@@ -100,10 +93,6 @@ def _digest(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _size(number: int) -> str:
-    return str(tfds.core.utils.Size(number))
-
-
 def _facts(built: Built, files: list[DataFile]) -> list[tuple[str, str]]:
     height, width, _ = built.builder.info.features["image"].shape
     copies = sum(built.metadata["augmented"].values())
@@ -112,19 +101,14 @@ def _facts(built: Built, files: list[DataFile]) -> list[tuple[str, str]]:
         ("Examples", examples),
         ("Patients", texts.patients(built) + (" synthetic" if built.synthetic else "")),
         ("Images", f"{width} × {height}, grey, {built.config['image_format'].upper()}"),
-        ("Size", f"{_size(sum(file.size for file in files))} in {len(files)} files"),
+        ("Size", f"{readable(sum(file.size for file in files))} in {len(files)} files"),
         ("Format", ", ".join(file_format.value for file_format in formats(built.builder.info))),
         ("Version", f"{built.version}, {built.built_on:%-d %b %Y}"),
     ]
 
 
-def _counts(built: Built) -> pd.DataFrame:
-    counts = built.metadata["counts"]
-    return pd.DataFrame({subset: counts[subset] for subset in built.subsets}, index=built.classes)
-
-
 def _splits(built: Built) -> charts.Table:
-    counts = _counts(built)
+    counts = statistics.class_counts(built)
     rows = {
         "Examples": built.metadata["examples"],
         **({"of these augmented copies": copies} if any((copies := built.metadata["augmented"]).values()) else {}),
@@ -135,25 +119,6 @@ def _splits(built: Built) -> charts.Table:
     return charts.count_table("Examples by class and subset", "Class", table.assign(all=table.sum(axis=1)))
 
 
-def _charts(built: Built, examples: pd.DataFrame) -> list[charts.Chart]:
-    originals = statistics.originals(examples)
-    copies = len(examples) - len(originals)
-    without = " Augmented copies are not counted." if copies else ""
-    several = " An image may have several." if len(built.classes) > 2 else ""
-    with_copies = " Augmented copies are counted, as a network sees them in training." if copies else ""
-    totals = [built.metadata["examples"][subset] for subset in built.subsets]
-    together = statistics.co_occurrence(originals)
-    return [
-        charts.class_shares(_counts(built), totals, f"Share of each subset's examples.{several}{with_copies}"),
-        charts.finding_bars(
-            statistics.finding_counts(originals, built.subsets),
-            f"Images with each finding{'' if several else ', whether or not it is one of the classes'}.{without}",
-        ),
-        charts.age_bars(statistics.ages_by_sex(originals), f"Images, not patients.{without}"),
-        charts.co_occurrence_grid(together, f"Images that have both of two findings.{without}"),
-    ]
-
-
 def _features(built: Built) -> list[tuple[str, str, str, str]]:
     """Returns the name, class, shape with type, and doc of each feature, from TFDS's own documentation of them."""
     rows = []
@@ -161,7 +126,8 @@ def _features(built: Built) -> list[tuple[str, str, str, str]]:
         kind = ""
         if doc.tensor_info:
             shape = " × ".join("any" if length is None else str(length) for length in doc.tensor_info.shape)
-            kind = f"{shape} {dtype_to_str(doc.tensor_info.np_dtype)}".strip()
+            name = np.dtype(doc.tensor_info.np_dtype).name
+            kind = f"{shape} {'string' if name == 'object' else name}".strip()
         if doc.name:
             rows.append((doc.name, doc.cls_name, kind, doc.description))
     return rows

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from etils import epath
+from tqdm import tqdm
 
 from nih_chest_xray.catalog.datasets import Built, find_datasets
 from nih_chest_xray.errors import CatalogError, RemovalRefusedError
@@ -22,7 +23,6 @@ from nih_chest_xray.system import locks
 from nih_chest_xray.system.removal import REPLACED_SITE, SITE_WORK, UNFINISHED_SITE, Kind, foreign, remove
 from nih_chest_xray.verification.dataset_folder import read_small
 from nih_chest_xray.verification.json_kinds import parse_json
-from nih_chest_xray.vocabulary import DATASET
 
 try:
     import jinja2  # noqa: F401
@@ -33,9 +33,9 @@ except ImportError as error:
     ) from error
 
 from nih_chest_xray.catalog import croissant, page, texts
+from nih_chest_xray.catalog.charts import draw_charts
 from nih_chest_xray.catalog.digests import list_files, manifest_tsv, sha256sums
 from nih_chest_xray.catalog.gallery import make_gallery
-from nih_chest_xray.catalog.markdown import tfds_markdown
 from nih_chest_xray.catalog.statistics import read_examples
 
 INDEX = "catalog.json"
@@ -52,7 +52,7 @@ def write_site(data_dir: os.PathLike, site: os.PathLike, url: str | None = None)
 
     Of one dataset `index.html` is the page; of several it lists them, and each has its page in a folder of the config's
     name. Beside a page lie `croissant.json`, `SHA256SUMS`, `manifest.tsv`, a copy of `metadata.csv` and `images/`;
-    `nih_chest_xray.md` and `catalog.json` lie at the top.
+    `catalog.json` lies at the top.
 
     Args:
       data_dir: Where datasets were built, or the folder of one.
@@ -74,21 +74,26 @@ def write_site(data_dir: os.PathLike, site: os.PathLike, url: str | None = None)
     # A link to a site stays one: what it leads to is replaced.
     with _replaced(site.resolve()) as new:
         pages = {built: built.config_name if len(datasets) > 1 else "." for built in datasets}
-        for built, place in pages.items():
-            _write_dataset(built, new / place, site / place, url, len(datasets) > 1)
+        total = sum(built.builder.info.splits.total_num_examples for built in datasets)
+        with tqdm(total=total, unit=" examples", disable=None) as bar:  # None: on a terminal only.
+            for built, place in pages.items():
+                _write_dataset(built, new / place, site / place, url, len(datasets) > 1, bar)
         if len(datasets) > 1:
             (new / "index.html").write_text(page.index_page(datasets))
-        (new / f"{DATASET}.md").write_text(tfds_markdown(datasets))
         (new / INDEX).write_text(json.dumps(_index(pages) | {_FILES: _digests(new)}, indent=2) + "\n")
     return site
 
 
-def _write_dataset(built: Built, new: Path, final: Path, url: str | None, several: bool) -> None:
+def _write_dataset(built: Built, new: Path, final: Path, url: str | None, several: bool, bar: tqdm) -> None:
     new.mkdir(exist_ok=True)  # It exists where the site is of one dataset.
-    examples = read_examples(built)
+    bar.set_description(f"{built.config_name}, examples")
+    examples = read_examples(built, bar.update)
+    bar.set_description(f"{built.config_name}, digests of files")
     files = list_files(built, final, url)
+    bar.set_description(f"{built.config_name}, pictures")
     gallery = make_gallery(built, examples, new)
-    (new / "index.html").write_text(page.dataset_page(built, examples, files, gallery, url, several))
+    charts = draw_charts(built, examples, new)
+    (new / "index.html").write_text(page.dataset_page(built, examples, files, gallery, charts, url, several))
     (new / "croissant.json").write_text(croissant.croissant(built, examples, files, url))
     (new / "SHA256SUMS").write_text(sha256sums(files))
     (new / "manifest.tsv").write_text(manifest_tsv(files))
@@ -123,7 +128,7 @@ def _refuse_other_urls(url: str | None) -> None:
 
 def _refuse_names_of_the_site(datasets: list[Built]) -> None:
     """With several datasets, each has a folder of its config's name beside the site's own files."""
-    taken = {"index.html", f"{DATASET}.md", INDEX} if len(datasets) > 1 else {}
+    taken = {"index.html", INDEX} if len(datasets) > 1 else {}
     for built in datasets:
         if built.config_name.lower() in taken:
             raise CatalogError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,12 @@ _EXPERT_KEY = "text_mined_label"
 READ_CONFIG = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False, assert_cardinality=False)
 
 
-def read_examples(built: Built) -> pd.DataFrame:
+def read_examples(built: Built, read: Callable[[], object]) -> pd.DataFrame:
     """Reads all examples without their images.
+
+    Args:
+      built: The dataset.
+      read: Is called for each example.
 
     Returns:
       A row an example, in the order of records, subset after subset: `image_name`, `subset`, `number` (its place in the
@@ -38,7 +42,7 @@ def read_examples(built: Built) -> pd.DataFrame:
     """
     _refuse_overlong_records(built)
     try:
-        examples = _read_records(built)
+        examples = _read_records(built, read)
     except Exception as error:  # TensorFlow's errors, Arrow's, array_record's: what damaged files set off in them.
         # TensorFlow puts the names of its operations around what it says.
         problem = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*", "", first_line(error))
@@ -74,7 +78,7 @@ def _sorted(table: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("image_name").reset_index(drop=True).astype(object)
 
 
-def _read_records(built: Built) -> pd.DataFrame:
+def _read_records(built: Built, read: Callable[[], object]) -> pd.DataFrame:
     features = built.builder.info.features
     findings = features["findings"].feature.names
     keys = [*_KEYS, *([_EXPERT_KEY] if _EXPERT_KEY in features else [])]
@@ -90,6 +94,7 @@ def _read_records(built: Built) -> pd.DataFrame:
             if "label" not in named:
                 row["label"] = label_string([name for name, has in zip(FINDINGS, example["label"], strict=True) if has])
             rows.append(row)
+            read()
     if not rows:
         raise ValueError("there are none")
     return pd.DataFrame(rows)
@@ -109,6 +114,12 @@ def class_name(names: Sequence[str], code: Any) -> str:
 def originals(examples: pd.DataFrame) -> pd.DataFrame:
     """Returns the examples that are not augmented copies."""
     return examples[examples["augmentation"] == NO_AUGMENTATION]
+
+
+def class_counts(built: Built) -> pd.DataFrame:
+    """Returns how many examples each class has, copies included: a row a class, a column a subset."""
+    counts = built.metadata["counts"]
+    return pd.DataFrame({subset: counts[subset] for subset in built.subsets}, index=built.classes)
 
 
 def finding_counts(examples: pd.DataFrame, subsets: list[str]) -> pd.DataFrame:

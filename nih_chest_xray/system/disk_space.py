@@ -62,7 +62,9 @@ def existing(folder: epath.Path) -> pathlib.Path:
 def readable(size: int) -> str:
     """Returns a size as people read it.
 
-    >>> readable(45_079_862_873), readable(92_416)
-    ('45.08 GB', '92.4 kB')
+    >>> readable(45_079_862_873), readable(15_460_000), readable(92_416)
+    ('45.08 GB', '15.5 MB', '92.4 kB')
     """
-    return f"{size / 1e9:.2f} GB" if size >= 1e7 else f"{size / 1e3:,.1f} kB"
+    if size < 1e7:
+        return f"{size / 1e3:,.1f} kB"
+    return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.2f} GB"

@@ -49,7 +49,9 @@ UNFINISHED = Kind(
 )
 REPLACED = Kind("a replaced dataset", re.compile(rf"replaced\.[A-Z0-9]{{6}}_{_VERSION}"), re.compile(_DATASET))
 UNFINISHED_DOWNLOAD = Kind("the part of a file that came", re.compile(r"[\w.-]+\.part"), None)
-_PAGE = r"(index\.html|croissant\.json|SHA256SUMS|manifest\.tsv|metadata\.csv|images/\d{8}_\d{3}(_aug\d+)?\.(jpg|webp))"
+_PICTURE = r"images/(\d{8}_\d{3}(_aug\d+)?\.(jpg|webp)|chart-[a-z]+(-dark)?\.svg)"
+_PAGE = rf"(index\.html|croissant\.json|SHA256SUMS|manifest\.tsv|metadata\.csv|{_PICTURE})"
+# nih_chest_xray.md is of an earlier version, whose sites may be replaced.
 _SITE = rf"(([A-Za-z0-9][A-Za-z0-9_.-]*/)?{_PAGE}|nih_chest_xray\.md|catalog\.json)"
 SITE_WORK = "nih-chest-xray-catalog"
 """Is part of the name of the folder in which a site is written, `.<site>.nih-chest-xray-catalog.<eight characters>`."""

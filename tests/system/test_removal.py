@@ -11,7 +11,7 @@ from etils import epath
 import nih_chest_xray
 from nih_chest_xray.errors import RemovalRefusedError
 from nih_chest_xray.system import removal
-from nih_chest_xray.system.removal import REPLACED, UNFINISHED, UNFINISHED_DOWNLOAD, remove
+from nih_chest_xray.system.removal import REPLACED, REPLACED_SITE, UNFINISHED, UNFINISHED_DOWNLOAD, remove
 
 SHARD = "nih_chest_xray-train.tfrecord-00000-of-00001"
 BUCKET = "bucket_01234567-89ab-cdef-0123-456789abcdef_007.tmp"
@@ -40,6 +40,32 @@ def names_in(place: Path) -> list[str]:
 def test_unfinished_build_is_removed_with_all_that_builds_write(tmp_path, names):
     remove(folder_of(tmp_path / "incomplete.AB12CD_1.0.0", *names), UNFINISHED, within=epath.Path(tmp_path))
     assert names_in(tmp_path) == []
+
+
+PICTURES = (
+    *("images/00000013_005.jpg", "images/00000013_005_aug1.jpg"),
+    *("images/chart-pairs.svg", "images/chart-pairs-dark.svg"),
+)
+
+
+@pytest.mark.parametrize("place", ["", "nodule/"])
+def test_site_is_removed_with_all_that_this_version_and_earlier_ones_wrote(tmp_path, place):
+    page = [f"{place}{name}" for name in ("index.html", "croissant.json", *PICTURES)]
+    folder = folder_of(tmp_path / "old", *page, "catalog.json", "nih_chest_xray.md")
+    remove(folder, REPLACED_SITE, within=epath.Path(tmp_path))
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    ["images/mine.svg", "images/chart-.svg", "chart-pairs.svg", "images/chart-pairs-dark.svg.bak", "README.md"],
+)
+def test_site_with_one_file_of_somebody_else_is_left_with_all_that_is_in_it(tmp_path, foreign):
+    folder = folder_of(tmp_path / "old", "index.html", *PICTURES, foreign)
+    before = names_in(tmp_path)
+    with pytest.raises(RemovalRefusedError, match=re.escape(repr(foreign))):
+        remove(folder, REPLACED_SITE, within=epath.Path(tmp_path))
+    assert names_in(tmp_path) == before
 
 
 @pytest.mark.parametrize(
