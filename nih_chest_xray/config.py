@@ -115,9 +115,9 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         Raises:
           ValueError: A field has a value that cannot be built. The message names it and says what was expected.
         """
-        good = isinstance(self.name, str) and CONFIG_NAME.fullmatch(self.name)
+        good = isinstance(self.name, str) and bool(CONFIG_NAME.fullmatch(self.name))
         expected = "letters, digits, '_', '.' and '-', up to 100 (it is a folder's name), the first no sign"
-        self._check("name", bool(good), expected)
+        self._check("name", good, expected)
         self.views = self._names("views", VIEWS)
         self.augmentations = self._names("augmentations", None)
         for name in self.augmentations:
@@ -169,11 +169,12 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
             self._check("split_lists", lists is None, "null (None) unless split is 'lists'")
             self._check("allow_shared_patients", not self.allow_shared_patients, "false unless split is 'lists'")
             return
+        paths = list(lists.values()) if isinstance(lists, dict) else []
         good = isinstance(lists, dict) and "train" in lists and len(lists) > 1 and set(lists) <= set(SUBSETS)
-        good = good and all(isinstance(path, str) and path for path in lists.values())
+        good = good and all(isinstance(path, str) and path for path in paths)
         self._check("split_lists", good, "the path of a list for 'train' and for 'validation', 'test' or both")
         # metadata.json knows a list by the name of its file.
-        good = len({path.replace("\\", "/").rsplit("/", 1)[-1] for path in lists.values()}) == len(lists)
+        good = len({path.replace("\\", "/").rsplit("/", 1)[-1] for path in paths}) == len(paths)
         self._check("split_lists", good, "files of different names")
 
     def _check_whole(self, field: str, low: int | None, high: int | None, alternative: str = "") -> None:

@@ -232,7 +232,9 @@ class Builder(HookedBuilder):
         return {subset: self._generate_examples(inputs, subset) for subset in subsets}
 
     def _generate_examples(self, inputs: _Inputs, subset: str) -> Any:
-        return _generate_locally(inputs, subset) if inputs.progress else inputs.maker.examples(subset)
+        if inputs.progress is None:
+            return inputs.maker.examples(subset)
+        return _generate_locally(inputs, inputs.progress, subset)
 
     def _needed_room(self, planned: pd.DataFrame) -> Need:
         cap = self._build.cap
@@ -295,11 +297,11 @@ class Builder(HookedBuilder):
         return found
 
 
-def _generate_locally(inputs: _Inputs, subset: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _generate_locally(inputs: _Inputs, shown: Progress, subset: str) -> Iterator[tuple[str, dict[str, Any]]]:
     empty = True
     for key, example in inputs.maker.examples(subset):
         empty = False
-        inputs.progress.made()
+        shown.made()
         yield key, example
     if empty:
         _refuse_empty_subsets(inputs.manifest, inputs.maker.broken())

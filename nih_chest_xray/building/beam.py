@@ -72,7 +72,7 @@ class BeamBuild:
         made = {source_of(name) for name in sides}
         # Of an image that is broken in one archive and whole in another, the whole one was taken.
         broken = tuple(each for each in self.broken() if each.source_name not in made)
-        copied = {source_of(name): side for name, side in sides.items() if side}
+        copied = {source: side for name, side in sides.items() if side and (source := source_of(name))}
         return Report(frozenset(sides), dict(archives), broken, copied)
 
     def broken(self) -> tuple[BrokenImage, ...]:
@@ -97,7 +97,7 @@ class BeamBuild:
             examples = results.examples
             if self._several_may_hold_an_image:
                 examples |= "GroupByName" >> beam.GroupByKey() | "TakeFirst" >> beam.MapTuple(_first)
-            by_subset = examples | "BySubset" >> beam.Partition(_subset_number, len(SUBSETS))
+            by_subset = examples | "BySubset" >> beam.Partition(_subset_number, len(SUBSETS))  # type: ignore[arg-type]
             self._made = dict(zip(SUBSETS, by_subset, strict=True))
             for name, collection in (
                 ("names", examples | "Names" >> beam.MapTuple(_name_and_side)),

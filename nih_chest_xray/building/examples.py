@@ -12,9 +12,10 @@ from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.errors import ImageError, ReleaseError, is_of_the_system
 from nih_chest_xray.images import codec, png
 from nih_chest_xray.images.augmentation import augment, move
+from nih_chest_xray.planning.manifest import Row
 from nih_chest_xray.release.sources import StoredImage
 from nih_chest_xray.tasks import TASKS
-from nih_chest_xray.vocabulary import FINDINGS, NO_AUGMENTATION, Box
+from nih_chest_xray.vocabulary import FINDINGS, NO_AUGMENTATION, SOURCE_SIZE, Box
 
 _SHOWN = 20
 """Broken images that an error names."""
@@ -86,12 +87,12 @@ class ExampleMaker(Protocol):
         ...
 
 
-def make_examples(stored: StoredImage, rows: Sequence[Any], config: NihChestXrayConfig) -> Made:
+def make_examples(stored: StoredImage, rows: Sequence[Row], config: NihChestXrayConfig) -> Made:
     """Makes an example of each manifest row of one source image.
 
     Args:
       stored: The source image.
-      rows: Rows of the manifest with this `source_name`, as named tuples. Without any it is only looked at.
+      rows: Rows of the manifest with this `source_name`. Without any it is only looked at.
       config: Says how to augment, resize and encode.
 
     Raises:
@@ -102,7 +103,7 @@ def make_examples(stored: StoredImage, rows: Sequence[Any], config: NihChestXray
     try:
         # Also where the bytes are stored as they are: whoever trains is not to find out that an image is broken.
         is_copy = config.allow_resized_images and not codec.is_the_nihs(content)
-        pixels = codec.decode_copy(content, config.image_size) if is_copy else codec.decode(content)
+        pixels = codec.decode_copy(content, config.image_size or SOURCE_SIZE) if is_copy else codec.decode(content)
     except ImageError as error:
         advice = "" if config.allow_resized_images else _advice_on_copies(content, config)
         raise ImageError(f"{stored.name} in {stored.place}: {error}{advice}") from error
@@ -115,7 +116,7 @@ def make_examples(stored: StoredImage, rows: Sequence[Any], config: NihChestXray
     return Made(stored.name, tuple(examples), side)
 
 
-def try_examples(stored: StoredImage, rows: Sequence[Any], config: NihChestXrayConfig) -> Made | BrokenImage:
+def try_examples(stored: StoredImage, rows: Sequence[Row], config: NihChestXrayConfig) -> Made | BrokenImage:
     """Makes examples as `make_examples` does, and returns what is wrong with an image that is broken.
 
     Raises:
@@ -156,7 +157,7 @@ def _advice_on_copies(content: bytes, config: NihChestXrayConfig) -> str:
     )
 
 
-def _encode(pixels: np.ndarray, row: Any, config: NihChestXrayConfig) -> bytes:
+def _encode(pixels: np.ndarray, row: Row, config: NihChestXrayConfig) -> bytes:
     """Augments at the NIH's size, so that a rotation blurs as little as possible, then resizes and encodes."""
     if row.augmentation != NO_AUGMENTATION:
         pixels = augment(codec.to_source_size(pixels), row.augmentation, row.draw, config)
@@ -165,8 +166,8 @@ def _encode(pixels: np.ndarray, row: Any, config: NihChestXrayConfig) -> bytes:
     return codec.encode(pixels, config.image_format)
 
 
-def fields(row: Any, config: NihChestXrayConfig) -> dict[str, Any]:
-    """Returns what the example of a manifest row, a named tuple, holds beside its image, as the schema has it."""
+def fields(row: Row, config: NihChestXrayConfig) -> dict[str, Any]:
+    """Returns what the example of a manifest row holds beside its image, as the schema has it."""
     task, boxes = TASKS[config.task], row.boxes
     if row.augmentation != NO_AUGMENTATION:
         boxes = move(boxes, row.augmentation, row.draw, config)

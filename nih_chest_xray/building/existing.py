@@ -52,7 +52,7 @@ def refuse_to_lose_files(folder: epath.Path) -> None:
     what = f"{folder} is not a whole dataset: {'; '.join(missing[:3])}{'; …' if missing[3:] else ''}."
     if is_remote(folder):
         raise ValueError(f"{what} Complete it, or delete it, and build again.")
-    if others := removal.foreign(folder, removal.REPLACED.contents):
+    if others := removal.foreign(folder, removal.REPLACED):
         raise ValueError(
             f"{what} It is not built anew, since it holds {others[0]!r}, which no build wrote. Complete it, or move it"
             " away, and build again."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pandas as pd
@@ -55,7 +55,7 @@ class LocalBuild:
         self._waiting: dict[str, Spool] = {}
         wanted = frozenset(self._rows)
         self._from_archives = self._make(release.images(wanted, one_pass=True))
-        self._made: list[Iterator] = [self._from_archives]
+        self._made: list[Generator] = [self._from_archives]
         self._names: set[str] = set()
         self._broken: list[BrokenImage] = []
         self._copied_sides: dict[str, int] = {}
@@ -124,7 +124,7 @@ class LocalBuild:
             self._waiting[subset] = Spool(self._folder)
         return self._waiting[subset]
 
-    def _make(self, images: Iterator[StoredImage]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    def _make(self, images: Iterator[StoredImage]) -> Generator[tuple[str, str, dict[str, Any]], None, None]:
         """Yields subset, key and example of each manifest row of the images, in their order."""
         with contextlib.closing(parallel.map_in_order(self._try, images, self._workers)) as results:
             for made in results:

@@ -10,7 +10,7 @@ import concurrent.futures
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
 import loky
@@ -21,7 +21,8 @@ WORKERS_VARIABLE = "NIH_CHEST_XRAY_WORKERS"
 _WAITING = 4
 """Items in the works for one worker: the one that it has, and some that are read or whose result is not fetched yet."""
 
-_Item, _Result = TypeVar("_Item"), TypeVar("_Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 def worker_count() -> int:
@@ -38,7 +39,9 @@ def worker_count() -> int:
     return int(said)
 
 
-def map_in_order(function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int) -> Iterator[_Result]:
+def map_in_order(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int
+) -> Generator[_Result, None, None]:
     """Yields the function's result for each item, in the order of the items.
 
     Items are taken in a thread of their own, so that reading them overlaps with the work on them; never more than a few

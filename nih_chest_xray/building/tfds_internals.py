@@ -33,7 +33,7 @@ def builds_are_mocked() -> bool:
     return base.download_and_prepare.__module__ != base.__module__
 
 
-class HookedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class HookedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """TFDS's builder, with one hook around the making of a dataset and one for each record."""
 
     def preparing(self, download_config: tfds.download.DownloadConfig) -> AbstractContextManager[None]:

@@ -124,8 +124,7 @@ def class_shares(counts: pd.DataFrame, totals: Sequence[int], note: str) -> Char
       totals: Examples of each subset; with several labels an image, less than the sum of its column.
       note: See `Chart`.
     """
-    totals = np.array(totals)
-    shares = 100 * counts.to_numpy() / np.maximum(totals, 1)
+    shares = 100 * counts.to_numpy() / np.maximum(np.array(totals), 1)
     rows = [
         (name, *(f"{n:,} ({share:.1f} %)" for n, share in zip(numbers, row, strict=True)))
         for name, numbers, row in zip(counts.index, counts.to_numpy(), shares, strict=True)

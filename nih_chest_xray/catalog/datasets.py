@@ -179,16 +179,16 @@ def _read(root: epath.Path, versions: dict[tfds.core.Version, epath.Path]) -> Bu
     except DatasetError as error:
         raise damaged(path, error) from error
     _require_all(path, [name for name in label_files(builder.info.features) if name not in names])
-    told = read_metadata(path, builder.info.config_name, registered=False)
-    problems = [*told.problems, *(differences(builder.info.features, told.config) if told.config else ())]
-    if problems:
+    small = read_metadata(path, builder.info.config_name, registered=False)
+    problems = [*small.problems, *(differences(builder.info.features, small.config) if small.config else ())]
+    if problems or small.config is None or small.listed is None:
         raise damaged(path, DatasetError(problems))
     return Built(
         path=path,
         place=str(path.relative_to(root)),
         builder=builder,
-        metadata=told.metadata,
-        made=told.config,
-        table=told.listed,
+        metadata=small.metadata,
+        made=small.config,
+        table=small.listed,
         versions=tuple(map(str, ordered)),
     )

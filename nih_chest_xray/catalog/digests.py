@@ -7,6 +7,8 @@ import hashlib
 import os
 import urllib.parse
 
+from etils import epath
+
 from nih_chest_xray.catalog.datasets import Built
 from nih_chest_xray.verification.dataset_folder import plain_files
 
@@ -71,7 +73,7 @@ def manifest_tsv(files: list[DataFile]) -> str:
     return f"url\tbytes\tsha256\tname\n{rows}"
 
 
-def _sha256(path: os.PathLike) -> str:
+def _sha256(path: epath.Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(_CHUNK):

@@ -166,8 +166,8 @@ def _make_picture(built: Built, row: Any, example: dict[str, Any], folder: Path)
 def _pixels(ymin: float, xmin: float, ymax: float, xmax: float) -> tuple[float, float, float, float]:
     if not (0 <= ymin <= ymax <= 1 and 0 <= xmin <= xmax <= 1):
         raise ValueError(f"a box from {xmin}, {ymin} to {xmax}, {ymax}, in shares of the image")
-    values = (xmin, ymin, xmax - xmin, ymax - ymin)
-    return tuple(round(value * SIDE, 1) for value in values)
+    x, y, width, height = (round(value * SIDE, 1) for value in (xmin, ymin, xmax - xmin, ymax - ymin))
+    return x, y, width, height
 
 
 def _alt(built: Built, row: Any, age: str, findings: str, boxes: tuple[tuple, ...]) -> str:

@@ -246,7 +246,7 @@ def _clean_up(site: Path) -> None:
         # A folder that may not be removed, or holds something else, is in nobody's way.
         with contextlib.suppress(OSError, CatalogError, RemovalRefusedError):
             old = left / _OLD
-            if old.exists() and not site.exists() and not foreign(epath.Path(left), UNFINISHED_SITE.contents):
+            if old.exists() and not site.exists() and not foreign(epath.Path(left), UNFINISHED_SITE):
                 old.rename(site)
             if old.exists():
                 _refuse_what_is_not_written_here(old)

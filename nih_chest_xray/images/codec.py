@@ -175,12 +175,9 @@ def decode_stored(content: bytes, image_format: str) -> np.ndarray:
     Raises:
       ImageError: The bytes are not of this format, are cut or corrupt, or not grey of 8 bits.
     """
-    if image_format == "png":
-        pixels = png.decode(content, size=None)
-    else:
-        pixels = _decode_with_opencv(content, image_format)
-        if pixels is None:
-            raise ImageError(f"no JPEG, or one that is cut or corrupt: {len(content)} bytes that begin {content[:8]!r}")
+    pixels = png.decode(content, size=None) if image_format == "png" else _decode_with_opencv(content, image_format)
+    if pixels is None:
+        raise ImageError(f"no JPEG, or one that is cut or corrupt: {len(content)} bytes that begin {content[:8]!r}")
     if pixels.ndim != 2 or pixels.dtype != np.uint8:
         raise ImageError(f"the {image_format.upper()} has {pixels.shape} {pixels.dtype}; expected grey of 8 bits")
     return pixels

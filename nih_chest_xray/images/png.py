@@ -97,7 +97,7 @@ def essential(content: bytes) -> bytes:
     Raises:
       ImageError: The PNG is cut, or a check sum is wrong.
     """
-    return SIGNATURE + b"".join(_chunk(kind, data) for kind, data in _chunks(content) if kind in _CRITICAL)
+    return SIGNATURE + b"".join(_chunk(kind, bytes(data)) for kind, data in _chunks(content) if kind in _CRITICAL)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -209,7 +209,7 @@ def _unfilter(rows: np.ndarray, pixels: np.ndarray) -> int:
       pixels: (height, width) uint8, which is filled.
     """
 
-    def predicted(kind: int, left: int, up: int, corner: int) -> int:
+    def predicted(kind: int, left: np.int32, up: np.int32, corner: np.int32) -> np.int32:
         if kind == _AVERAGE:
             return (left + up) >> 1
         # Paeth's predictor is the one of left, up and corner that is nearest to left + up - corner: the smaller of left

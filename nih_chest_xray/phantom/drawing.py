@@ -38,7 +38,7 @@ HEART_OUTLINE = np.array((
     (0.62, 0.98), (0.66, 0.90), (0.59, 0.76), (0.43, 0.58), (0.29, 0.45), (0.20, 0.37),
 ))  # fmt: skip
 # Film noise in grey levels for each random byte: a table is much faster than normal deviates.
-GRAIN = np.float32([NormalDist(0, 1.0).inv_cdf((i + 0.5) / 256) for i in range(256)])
+GRAIN = np.array([NormalDist(0, 1.0).inv_cdf((i + 0.5) / 256) for i in range(256)], np.float32)
 # Widths in canvas pixels and strengths of the lung vessels, from the hilum outwards.
 BRANCHES = ((8, 0.55), (6, 0.55), (4, 0.6), (2, 0.6), (1, 0.55), (1, 0.3))
 # Strokes of the side markers in pixels: 'R' and 'L'.
@@ -101,13 +101,15 @@ class _Scene:
             cv2.fillPoly(mask, [self.fixed(outline)], 255, cv2.LINE_AA, SHIFT)
         return _blur(mask, soft).astype(np.float32) / np.float32(255)
 
-    def band(self, layer: np.ndarray, path: Sequence, width: Sequence, fill: int, edge: int):
+    def band(
+        self, layer: np.ndarray, path: Sequence | np.ndarray, width: tuple[int, int], fill: int, edge: int
+    ) -> None:
         """Draw a band along a path, its edges in another shade; widths are the first and last."""
-        path = _smooth(path)
-        along = np.gradient(path, axis=0)
-        half = np.linspace(*width, len(path)) / 2 / np.hypot(*along.T)
+        line = _smooth(path)
+        along = np.gradient(line, axis=0)
+        half = np.linspace(width[0], width[1], len(line)) / 2 / np.hypot(*along.T)
         offset = along[:, ::-1] * (-1, 1) * half[:, None]
-        ring = self.fixed(np.vstack([path + offset, (path - offset)[::-1]]))
+        ring = self.fixed(np.vstack([line + offset, (line - offset)[::-1]]))
         cv2.fillPoly(layer, [ring], fill, cv2.LINE_AA, SHIFT)
         cv2.polylines(layer, np.split(ring, 2), False, edge, 1, cv2.LINE_AA, SHIFT)
 
@@ -246,9 +248,9 @@ def _girdle(scene: _Scene) -> np.ndarray:
     for side in SIDES:
         blade = [(0.78 * w, top + 8), (0.80 * w, top + 60), (0.96 * w, top + 135),
                  (1.02 * w, top + 110), (1.06 * w, top + 58), (1.08 * w, top + 8)]  # fmt: skip
-        blade = scene.fixed(_smooth(blade, closed=True) * (side, 1))
-        cv2.fillPoly(blades, [blade], 55, cv2.LINE_AA, SHIFT)
-        cv2.polylines(blades, [blade], True, 190, 1, cv2.LINE_AA, SHIFT)
+        outline = scene.fixed(_smooth(blade, closed=True) * (side, 1))
+        cv2.fillPoly(blades, [outline], 55, cv2.LINE_AA, SHIFT)
+        cv2.polylines(blades, [outline], True, 190, 1, cv2.LINE_AA, SHIFT)
         humerus = [(180, top + 24), (186, top + 80), (186 + 320 * body.arm, 320)]
         scene.band(bones, np.array(humerus) * (side, 1), (34, 22), 130, 250)
         head = _ellipse(side * 178, top + 26, 23, 25)
@@ -279,9 +281,9 @@ def _vessels(scene: _Scene, rng: np.random.RandomState) -> np.ndarray:
             angle = angle + rng.normal(0, 0.17, len(angle))
             length = rng.uniform(15, 29, len(angle)) * 0.93**depth
             end = place + (length * (np.cos(angle), np.sin(angle))).T
-            lines = scene.fixed(np.hstack([place, end]).reshape(-1, 2) * (side, 1))
-            lines, part = list(lines.reshape(-1, 2, 2)), np.zeros_like(layer)
-            cv2.polylines(part, lines, False, 255 * strength, thick, cv2.LINE_AA, SHIFT)
+            ends = scene.fixed(np.hstack([place, end]).reshape(-1, 2) * (side, 1))
+            part = np.zeros_like(layer)
+            cv2.polylines(part, list(ends.reshape(-1, 2, 2)), False, 255 * strength, thick, cv2.LINE_AA, SHIFT)
             layer = np.maximum(layer, part)
             fork = rng.uniform(0.2, 0.55, len(angle))
             angle = np.concatenate([angle - fork, angle + 0.7 * fork])

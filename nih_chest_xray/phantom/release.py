@@ -22,7 +22,7 @@ from etils import epath
 
 from nih_chest_xray.phantom.drawing import Nodule, draw_anatomy, draw_nodules, draw_radiograph, nodule_box
 from nih_chest_xray.release.release import Release, TableFile
-from nih_chest_xray.release.sources import StoredImage
+from nih_chest_xray.release.sources import Source, StoredImage
 from nih_chest_xray.tables import boxes
 from nih_chest_xray.tables.labels import OFFICIAL_HEADER
 from nih_chest_xray.vocabulary import (
@@ -86,15 +86,10 @@ class Study:
         return cv2.imencode(".png", pixels)[1].tobytes()
 
 
-class Phantom:
-    """A synthetic release: its tables are made at once, each picture when it is asked for.
-
-    It is a `Source` of images.
-    """
+class Phantom(Source):
+    """A synthetic release: its tables are made at once, each picture when it is asked for."""
 
     place = "the phantom"
-    one_pass = False
-    certain = True
 
     def __init__(self, patients: int, seed: int = 0) -> None:
         """Draws the patients.
@@ -104,11 +99,7 @@ class Phantom:
           seed: Any whole number from 0.
         """
         self.studies = [study for patient in range(1, patients + 1) for study in _draw_patient(patient, seed)]
-        self.names = tuple(study.name for study in self.studies)
-
-    def held(self, names: Set[str]) -> Set[str]:
-        """Returns those of the names that it has."""
-        return names.intersection(self.names)
+        self.names = frozenset(study.name for study in self.studies)
 
     def images(self, wanted: Set[str]) -> Iterator[StoredImage]:
         """Yields each wanted image, in the order of names. It is drawn when it is read."""
@@ -120,7 +111,7 @@ class Phantom:
         """Returns a phantom that has these images alone."""
         part = copy.copy(self)
         part.studies = [study for study in self.studies if study.name in names]
-        part.names = tuple(study.name for study in part.studies)
+        part.names = frozenset(names)
         return part
 
     def tables(self) -> dict[str, bytes]:
@@ -131,7 +122,7 @@ class Phantom:
         """
         rows = [OFFICIAL_HEADER]
         box_rows = [boxes.OFFICIAL_HEADER]
-        lists = {subset: [] for subset in OFFICIAL_LISTS}
+        lists: dict[str, list[str]] = {subset: [] for subset in OFFICIAL_LISTS}
         read = {subset: [_EXPERT_HEADER] for subset in EXPERT_FILES}
         last_test_patient = _TEST_SHARE * self.studies[-1].patient
         for study in self.studies:
@@ -174,7 +165,7 @@ class Phantom:
             raise ValueError(f"layout {layout!r}; expected one of {', '.join(LAYOUTS)}")
         folder = epath.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        images = ((image.name, image.read()) for image in self.images(frozenset(self.names)))
+        images = ((image.name, image.read()) for image in self.images(self.names))
         if layout == "zip":
             buffer = io.BytesIO()  # Since a remote file cannot be written out of order, as a zip is.
             with zipfile.ZipFile(buffer, "w") as archive:
@@ -188,14 +179,14 @@ class Phantom:
         for name, content in self.tables().items():
             (folder / name).write_bytes(content)
         if layout == "archives":
-            images = list(images)
-            for first in range(0, len(images), _IMAGES_PER_ARCHIVE):
+            members = list(images)
+            for first in range(0, len(members), _IMAGES_PER_ARCHIVE):
                 path = folder / f"images_{first // _IMAGES_PER_ARCHIVE + 1:03d}.tar.gz"
-                path.write_bytes(tar_gz(images[first : first + _IMAGES_PER_ARCHIVE]))
+                path.write_bytes(tar_gz(members[first : first + _IMAGES_PER_ARCHIVE]))
             return
         for number, (name, content) in enumerate(images):
-            part = f"images_{number // _IMAGES_PER_ARCHIVE + 1:03d}/" if layout == "kaggle" else ""
-            path = folder / f"{part}images" / name
+            above = f"images_{number // _IMAGES_PER_ARCHIVE + 1:03d}/" if layout == "kaggle" else ""
+            path = folder / f"{above}images" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
 

@@ -21,7 +21,7 @@ AGE_BAND = 20
 def make_cohort(
     labels: pd.DataFrame,
     config: NihChestXrayConfig,
-    official: dict[str, frozenset[str]] | None = None,
+    official: Mapping[str, frozenset[str]] | None = None,
     expert: pd.DataFrame | None = None,
     lists: Mapping[str, frozenset[str]] | None = None,
 ) -> pd.DataFrame:
@@ -131,7 +131,7 @@ def _with_label(labels: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFram
 
 
 def _official_subsets(
-    cohort: pd.DataFrame, config: NihChestXrayConfig, official: dict[str, frozenset[str]]
+    cohort: pd.DataFrame, config: NihChestXrayConfig, official: Mapping[str, frozenset[str]]
 ) -> np.ndarray:
     in_test = cohort["image_name"].isin(official.get("test", ())).to_numpy()
     in_train_val = cohort["image_name"].isin(official.get("train_val", ())).to_numpy()

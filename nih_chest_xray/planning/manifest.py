@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -13,7 +12,9 @@ from nih_chest_xray.images.augmentation import draw_augmentations
 from nih_chest_xray.vocabulary import NO_AUGMENTATION, Box, copy_name
 
 
-def make_manifest(cohort: pd.DataFrame, config: NihChestXrayConfig, boxes: dict[str, tuple[Box, ...]]) -> pd.DataFrame:
+def make_manifest(
+    cohort: pd.DataFrame, config: NihChestXrayConfig, boxes: Mapping[str, tuple[Box, ...]]
+) -> pd.DataFrame:
     """Adds a row for each augmented copy of a training image with a nodule.
 
     Args:
@@ -49,20 +50,47 @@ def make_manifest(cohort: pd.DataFrame, config: NihChestXrayConfig, boxes: dict[
     return manifest.sort_values("image_name", ignore_index=True)
 
 
-class RowsOfSource(Mapping):
-    """The rows of a manifest by the image that they are made from: {source name: list of named tuples}."""
+class Row(NamedTuple):
+    """A row of a manifest.
+
+    The attributes are the columns of a manifest, see `make_manifest`. `text_mined_label` is None where the task has no
+    other label.
+    """
+
+    image_name: str
+    patient_id: int
+    follow_up: int
+    patient_age: int
+    patient_sex: str
+    view_position: str
+    original_width: int
+    original_height: int
+    pixel_spacing_x: float
+    pixel_spacing_y: float
+    findings: tuple[str, ...]
+    positive: bool
+    label: str
+    subset: str
+    source_name: str
+    augmentation: str
+    draw: float
+    boxes: tuple[Box, ...]
+    text_mined_label: str | None = None
+
+
+class RowsOfSource(Mapping[str, list[Row]]):
+    """The rows of a manifest by the image that they are made from."""
 
     def __init__(self, manifest: pd.DataFrame) -> None:
         """Makes no tuple before it is asked for: of 112,120 images they would take more memory than the manifest."""
-        self._columns = [manifest[column].to_list() for column in manifest.columns]
-        self._row = collections.namedtuple("Row", manifest.columns)
+        self._columns = [manifest[column].to_list() for column in Row._fields if column in manifest]
         self._positions: dict[str, list[int]] = {}
         for position, name in enumerate(manifest["source_name"]):
             self._positions.setdefault(name, []).append(position)
 
-    def __getitem__(self, source_name: str) -> list[Any]:
+    def __getitem__(self, source_name: str) -> list[Row]:
         """Returns the rows of an image, the image itself before its copies."""
-        return [self._row(*(column[at] for column in self._columns)) for at in self._positions[source_name]]
+        return [Row(*(column[at] for column in self._columns)) for at in self._positions[source_name]]
 
     def __iter__(self) -> Iterator[str]:
         """Yields source names."""

@@ -43,9 +43,9 @@ def balanced_group_split(
     Raises:
       ValueError: The fractions are not positive or do not sum to 1, or the lengths differ.
     """
-    counts, fractions = np.asarray(counts), np.asarray(fractions, np.float64)
-    if (fractions <= 0).any() or abs(fractions.sum() - 1) > 1e-9:
-        raise ValueError(f"fractions {fractions.tolist()}: expected positive numbers that sum to 1")
+    counts, shares = np.asarray(counts), np.asarray(fractions, np.float64)
+    if (shares <= 0).any() or abs(shares.sum() - 1) > 1e-9:
+        raise ValueError(f"fractions {shares.tolist()}: expected positive numbers that sum to 1")
     if len(counts) != len(groups):
         raise ValueError(f"{len(counts)} rows of counts but {len(groups)} groups: expected as many")
     names, group_of_sample = np.unique(np.asarray(groups), return_inverse=True)
@@ -53,10 +53,10 @@ def balanced_group_split(
     np.add.at(totals, group_of_sample, counts)
     keys = [hashlib.sha256(f"{seed}/{name}".encode()).digest() for name in names.tolist()]
     order = np.array(sorted(range(len(names)), key=keys.__getitem__), np.int64)
-    last_of_subset = np.rint(np.cumsum(fractions)[:-1] * len(names))
+    last_of_subset = np.rint(np.cumsum(shares)[:-1] * len(names))
     subset = np.empty(len(names), np.int64)
     subset[order] = np.searchsorted(last_of_subset, np.arange(len(names)), side="right")
-    _swap_until_balanced(totals, subset, order, fractions)
+    _swap_until_balanced(totals, subset, order, shares)
     return subset[group_of_sample]
 
 
@@ -69,7 +69,7 @@ def _swap_until_balanced(totals: np.ndarray, subset: np.ndarray, order: np.ndarr
     kind_of_group = kind_of_group.ravel()
     x = kinds * _scale(totals)
     # members[kind][subset] lists the groups there are, the first drawn first; a swap takes the last.
-    members = [[[] for _ in fractions] for _ in kinds]
+    members: list[list[list[int]]] = [[[] for _ in fractions] for _ in kinds]
     for group in order:
         members[kind_of_group[group]][subset[group]].append(group)
     number = np.array([[len(groups) for groups in kind] for kind in members])

@@ -11,6 +11,7 @@ from etils import epath
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.errors import ReleaseError, TransferError
 from nih_chest_xray.release.release import KnownFile, Release, file_table, held_by, official_archive
+from nih_chest_xray.release.sources import Source
 from nih_chest_xray.tables.csv_table import strip
 from nih_chest_xray.vocabulary import ARCHIVES, BOTH_EXPERT_FILES, BOX_FILE, EXPERT_FILES, LABEL_FILES, OFFICIAL_LISTS
 
@@ -98,7 +99,7 @@ def complete_images(found: Release, wanted: Set[str], known: Mapping[str, KnownF
     if not missing:
         return found
     shares = missing_archives(found, missing)
-    if missing.difference(*shares.values()):
+    if missing - frozenset().union(*shares.values()):
         raise ReleaseError(_missing(found, wanted, "No archive that could be downloaded holds all of them."))
     needed = {name: known[name] for name in shares}
     if refused := [found.refused[name] for name in needed if name in found.refused]:
@@ -113,7 +114,9 @@ def complete_images(found: Release, wanted: Set[str], known: Mapping[str, KnownF
         paths = fetch(needed)
     except TransferError as error:
         raise ReleaseError(_missing(found, wanted, f"The archives could not be downloaded ({error}).")) from error
-    archives = tuple(official_archive(path, name, known, refuse_others=True) for name, path in paths.items())
+    archives: tuple[Source, ...] = tuple(
+        official_archive(path, name, known, refuse_others=True) for name, path in paths.items()
+    )
     return dataclasses.replace(found, sources=found.sources + archives, archives=found.archives | frozenset(paths))
 
 

@@ -22,7 +22,7 @@ from nih_chest_xray.vocabulary import MAX_SIZE
 
 CHUNK = 1 << 20
 """Bytes that are read at a time."""
-READERS_ERRORS = (
+READERS_ERRORS: tuple[type[Exception], ...] = (
     *(OSError, EOFError, ValueError, zipfile.BadZipFile, tarfile.TarError, zlib.error, isal_zlib.error),
     # These are no errors by the readers' intention, but what a number leads to, or a chain of headers, that they took
     # as it is.
@@ -51,26 +51,16 @@ def read_file(path: epath.Path) -> bytes:
     return b"".join(pieces)
 
 
-def require_plain_file(path: epath.Path) -> None:
-    """Refuses what is no plain file: a pipe would wait for its writer for ever, and a device may have no end.
+def open_file(path: epath.Path) -> IO[bytes]:
+    """Opens a plain file: a pipe would wait for its writer for ever, and a device may have no end.
 
     Raises:
-      ReleaseError: It is there, but is a folder, a pipe or a device.
+      ReleaseError: It is not a plain file, or cannot be opened.
     """
-    # What epath calls a file is all that is there and no folder.
-    if not is_remote(path) and not pathlib.Path(path).is_file() and path.exists():
+    if not is_remote(path) and path.exists() and not pathlib.Path(path).is_file():
         raise ReleaseError(
             f"{path} is a folder, a pipe or a device. Expected a plain file: move it away and get the file again."
         )
-
-
-def open_file(path: epath.Path) -> IO[bytes]:
-    """Opens a plain file.
-
-    Raises:
-      ReleaseError: It is none, or cannot be opened.
-    """
-    require_plain_file(path)
     try:
         return path.open("rb")
     except OSError as error:

@@ -329,7 +329,7 @@ def _choose(candidates: Sequence[_Candidate], aside: list[str]) -> _Candidate | 
     Where there is none, a label file or box list with its very own name is taken all the same: its reader tells what is
     wrong with it. A `test_labels.csv` may be anybody's.
     """
-    refused = []
+    refused: list[str] = []
     for candidate in candidates:
         if (problem := _problem(candidate)) is None:
             aside += refused

@@ -5,12 +5,13 @@ A folder and a zip give any image at any time. A tar.gz can only be read from it
 
 from __future__ import annotations
 
+import abc
+import contextlib
 import dataclasses
 import functools
 import stat
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Set
-from typing import Protocol
 
 from etils import epath
 
@@ -41,7 +42,7 @@ class StoredImage:
     read: Callable[[], bytes]
 
 
-class Source(Protocol):
+class Source(abc.ABC):
     """A place that holds images.
 
     Attributes:
@@ -49,38 +50,39 @@ class Source(Protocol):
       one_pass: Whether it has to be read from its beginning, so that it is read but once.
       certain: Whether what it holds is known before it is read.
       names: The images that it holds, where that is known name by name.
+      sha256: Of an archive that was read to its end.
+      expected_sha256: Of the NIH's archive for which it is taken.
     """
 
     place: str
-    one_pass: bool
-    certain: bool
-    names: Set[str]
+    one_pass: bool = False
+    certain: bool = True
+    names: Set[str] = frozenset()
+    sha256: str | None = None
+    expected_sha256: str | None = None
 
     def held(self, names: Set[str]) -> Set[str]:
         """Returns those of the names that are here, as far as can be known without reading the source."""
-        ...
+        return self.names & names
 
+    @abc.abstractmethod
     def images(self, wanted: Set[str]) -> Iterator[StoredImage]:
         """Yields each wanted image that is here, in the order in which the source gives them fastest."""
-        ...
 
-    def heads(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    def heads(self, _names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yields the name and the first bytes of images, of a source that is not read in one pass.
 
-        Those that cannot be read have none: what is wrong with them is told where they are needed.
+        Those that cannot be read have none: what is wrong with them is said where they are needed.
         """
-        ...
+        return iter(())
 
+    @abc.abstractmethod
     def part(self, names: Collection[str]) -> Source:
         """Returns a source of these images alone, small enough to be sent to another process."""
-        ...
 
 
-class Folder:
+class Folder(Source):
     """Images in one folder."""
-
-    one_pass = False
-    certain = True
 
     def __init__(self, path: epath.Path, file_names: Iterable[str]) -> None:
         """Takes the names of files in `path`, of which those of images count; a PNG before a JPEG of the same image."""
@@ -88,10 +90,6 @@ class Folder:
         self._path = path
         self._files = _by_image(sorted(file_names, reverse=True))
         self.names = frozenset(self._files)
-
-    def held(self, names: Set[str]) -> Set[str]:
-        """Returns those of the names that are here."""
-        return self.names & names
 
     def images(self, wanted: Set[str]) -> Iterator[StoredImage]:
         """Yields each wanted image, in the order of names."""
@@ -130,11 +128,8 @@ def base_name(name: str) -> str:
     return name.replace("\\", "/").rpartition("/")[2]
 
 
-class Zip:
+class Zip(Source):
     """Images, and perhaps tables, anywhere in a zip file."""
-
-    one_pass = False
-    certain = True
 
     def __init__(self, path: epath.Path, names: Collection[str] | None = None) -> None:
         """Reads the zip's directory.
@@ -151,10 +146,6 @@ class Zip:
         self.files = frozenset(self._open()[1])
         self.names = frozenset(_by_image(self.files) if names is None else names)
 
-    def held(self, names: Set[str]) -> Set[str]:
-        """Returns those of the names that are here."""
-        return self.names & names
-
     def images(self, wanted: Set[str]) -> Iterator[StoredImage]:
         """Yields each wanted image, in the order in which they lie in the zip."""
         here = self.held(wanted)
@@ -169,7 +160,7 @@ class Zip:
         """Yields the name and the first bytes of images."""
         archive, members = self._open()
         files = _by_image(sorted(members, reverse=True))
-        with archive.fp:
+        with contextlib.closing(archive):
             for name in names:
                 yield name, or_nothing(functools.partial(self._read, archive, members[files[name]], HEAD))
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import warnings
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from etils import epath
 
@@ -63,7 +64,9 @@ def read_tables(found: Release, config: NihChestXrayConfig, known: Mapping[str, 
       TableError, ReleaseError: A table is not what it should be.
     """
     found = with_split_lists(found, config)
-    digests = {}
+    if (label_file := found.label_file) is None:
+        raise ReleaseError(f"No label file is in {found.place}; expected {LABEL_FILES[0]}.")
+    digests: dict[str, dict[str, Any]] = {}
 
     def read(name: str) -> tuple[bytes, str]:
         content = found.tables[name].read()
@@ -71,14 +74,14 @@ def read_tables(found: Release, config: NihChestXrayConfig, known: Mapping[str, 
         digests[name] = {"sha256": digest, "official": digest in _official_digests(name, known)}
         return content, found.tables[name].place
 
-    def tell_if_unofficial(name: str, official: str, rows: str, what_follows: str) -> None:
+    def warn_if_unofficial(name: str, official: str, rows: str, what_follows: str) -> None:
         if not config.phantom_patients and not digests[name]["official"]:
             place = found.tables[name].place
             warnings.warn(f"{place} {rows}is not byte for byte {official}. {what_follows}", stacklevel=3)
 
-    labels = read_labels(*read(found.label_file))
-    tell_if_unofficial(
-        found.label_file,
+    labels = read_labels(*read(label_file))
+    warn_if_unofficial(
+        label_file,
         f"the NIH's {LABEL_FILES[0]}, which has 112,120",
         f"has {len(labels):,} rows and ",
         "Which images are kept, and in which subset, follows from it.",
@@ -88,7 +91,7 @@ def read_tables(found: Release, config: NihChestXrayConfig, known: Mapping[str, 
     if config.split == "official":
         official = read_official_lists({subset: read(name) for subset, name in OFFICIAL_LISTS.items()})
         for subset, name in OFFICIAL_LISTS.items():
-            tell_if_unofficial(
+            warn_if_unofficial(
                 name,
                 f"the NIH's {name}, which has {_OFFICIAL_NAMES[subset]:,}",
                 f"has {len(official[subset]):,} names and ",
@@ -96,18 +99,18 @@ def read_tables(found: Release, config: NihChestXrayConfig, known: Mapping[str, 
             )
     if config.split == "lists":
         lists = read_split_lists({subset: read(_require(found, path)) for subset, path in _list_paths(found, config)})
-        check_known_images(lists, frozenset(labels["image_name"]), digests[found.label_file]["official"])
+        check_known_images(lists, frozenset(labels["image_name"]), digests[label_file]["official"])
     if config.split == "expert":
         pair = all(name in found.tables for name in EXPERT_FILES.values())
         names = EXPERT_FILES if pair else {"both": BOTH_EXPERT_FILES}
         expert = read_expert_labels({key: read(name) for key, name in names.items()})
         require_known_images(expert, labels)
         for name in names.values():
-            tell_if_unofficial(
+            warn_if_unofficial(
                 name, "a file that the radiologists published", "", "The labels of validation and test follow from it."
             )
     origin = {
-        "label_file": found.label_file,
+        "label_file": label_file,
         "tables": digests,
         "unknown_ages": int((labels["patient_age"] == UNKNOWN_AGE).sum()),
     }

@@ -8,14 +8,14 @@ import hashlib
 import io
 import tarfile
 from collections.abc import Collection, Iterable, Iterator, Set
-from typing import Any
+from typing import IO, Any, cast
 
 from etils import epath
 from isal import igzip
 
 from nih_chest_xray.errors import ReleaseError, printable, unreadable
 from nih_chest_xray.release.files import CHUNK, READERS_ERRORS, no_archive, open_file, require_small
-from nih_chest_xray.release.sources import HEAD, StoredImage, base_name, or_nothing
+from nih_chest_xray.release.sources import HEAD, Source, StoredImage, base_name, or_nothing
 from nih_chest_xray.vocabulary import image_name
 
 _TAR_EXTENSIONS = b"LKxgX"
@@ -24,11 +24,8 @@ _MAX_EXTENSION = 1 << 20
 _SPARSE = "a sparse member in it"
 
 
-class Tar:
+class Tar(Source):
     """Images in a tar file: one of the NIH's archives that somebody has unzipped."""
-
-    one_pass = False
-    certain = True
 
     def __init__(self, path: epath.Path) -> None:
         """Reads the headers of all members, and skips what is between them.
@@ -56,10 +53,6 @@ class Tar:
         if any(start + size > end for start, size in self._members.values()):
             raise no_archive(path, tarfile.ReadError("the file ends within a member"))
         self.names = frozenset(self._members)
-
-    def held(self, names: Set[str]) -> Set[str]:
-        """Returns those of the names that are here."""
-        return self.names & names
 
     def images(self, wanted: Set[str]) -> Iterator[StoredImage]:
         """Yields each wanted image, in the order in which they lie in the file."""
@@ -92,7 +85,7 @@ class Tar:
         return content
 
 
-class TarGz:
+class TarGz(Source):
     """Images in a tar.gz file."""
 
     one_pass = True
@@ -114,7 +107,6 @@ class TarGz:
         """
         self.place = str(path)
         self.expected_sha256 = sha256
-        self.sha256: str | None = None  # Of what was read, once all of it was.
         self.certain = contents is not None
         self._path = path
         self._contents = contents
@@ -139,14 +131,14 @@ class TarGz:
             with (
                 open_file(self._path) as file,
                 igzip.open(_Hashing(file, digest)) as unzipped,
-                tarfile.open(fileobj=_Endless(unzipped), mode="r|", tarinfo=_Header, pax_headers=_Fields()) as archive,
+                tarfile.open(mode="r|", fileobj=_Endless(unzipped), tarinfo=_Header, pax_headers=_Fields()) as archive,
             ):
                 for member in archive:
                     # Only a name's last part counts, and nothing is written: '..' or '/etc' in it do no harm.
                     name = image_name(base_name(member.name))
                     if member.isfile() and name in left:
                         require_small(f"{self._path}, member {printable(member.name)}", member.size)
-                        content = archive.extractfile(member).read()
+                        content = cast(IO[bytes], archive.extractfile(member)).read()
                         left.remove(name)
                         yield StoredImage(name, self.place, functools.partial(bytes, content))
                 # The tar ends before the file does; gzip compares its CRC only at the end of the file.
@@ -177,7 +169,7 @@ class _Header(tarfile.TarInfo):
     """A member's header that is refused where tarfile would take it for the archive's end, or read it without limit."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> _Header:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
         try:
             header = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
@@ -208,17 +200,17 @@ class _Fields(dict[str, str]):
         return _Fields(self)
 
 
-class _Endless:
+class _Endless(io.RawIOBase):
     """A tar that has to end before its file does.
 
     It ends with blocks of zeros, and tarfile reads no further. One that was cut before it was zipped tarfile would take
     as it is, and skip a member that claims an exabyte, of which nothing is there, for years.
     """
 
-    def __init__(self, file: io.BufferedIOBase) -> None:
+    def __init__(self, file: Any) -> None:
         self._file = file
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1) -> bytes:
         if not (content := self._file.read(size)):
             raise tarfile.ReadError("the tar in it ends too early")
         return content
@@ -227,7 +219,7 @@ class _Endless:
 class _Hashing(io.RawIOBase):
     """A file that feeds a digest with what is read from it."""
 
-    def __init__(self, file: io.BufferedIOBase, digest: Any) -> None:
+    def __init__(self, file: IO[bytes], digest: Any) -> None:
         self._file = file
         self._digest = digest
 
@@ -237,7 +229,7 @@ class _Hashing(io.RawIOBase):
     def seekable(self) -> bool:
         return True  # It is never asked to seek, but igzip tells its position only of a file that says it could.
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: Any) -> int:
         content = self._file.read(len(buffer))
         self._digest.update(content)
         buffer[: len(content)] = content

@@ -62,9 +62,9 @@ REPLACED_SITE = Kind("a replaced site", re.compile("old"), re.compile(_SITE))
 BEAM_TASKS = Kind("the tasks of a Beam build", re.compile("beam"), re.compile(r"(source|rows)-\d{5}\.pickle|\w+\.json"))
 
 
-def foreign(path: epath.Path, contents: re.Pattern[str]) -> list[str]:
-    """Returns the paths below a folder that the package did not make: other names, and anything but plain files."""
-    return [name for name, entry, is_folder in _walk(path, "") if not is_folder and not _is_made(name, entry, contents)]
+def foreign(path: epath.Path, kind: Kind) -> list[str]:
+    """Returns the paths below a folder that are not of a kind: other names, and anything but plain files."""
+    return [name for name, entry, is_folder in _walk(path, "") if not is_folder and not _is_made(name, entry, kind)]
 
 
 def remove(path: epath.Path, kind: Kind, within: epath.Path) -> None:
@@ -87,7 +87,7 @@ def remove(path: epath.Path, kind: Kind, within: epath.Path) -> None:
             raise RemovalRefusedError(f"{path} is not a file; it is left as it is.")
         path.unlink(missing_ok=True)
         return
-    if others := foreign(path, kind.contents):
+    if others := foreign(path, kind):
         raise RemovalRefusedError(
             f"{path} is left as it is: it holds {others[0]!r}, which is not of {kind.noun}. Move that away, or delete"
             " the folder yourself."
@@ -112,8 +112,8 @@ def _walk(folder: epath.Path, above: str) -> Iterator[tuple[str, epath.Path, boo
             yield from _walk(entry, f"{above}{entry.name}/")
 
 
-def _is_made(name: str, entry: epath.Path, contents: re.Pattern[str]) -> bool:
-    return contents.fullmatch(name) is not None and _is_plain(entry)
+def _is_made(name: str, entry: epath.Path, kind: Kind) -> bool:
+    return kind.contents is not None and kind.contents.fullmatch(name) is not None and _is_plain(entry)
 
 
 def _is_link(path: epath.Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from nih_chest_xray.errors import TableError
@@ -88,7 +89,7 @@ def read_expert_labels(contents: dict[str, tuple[bytes, str]]) -> pd.DataFrame:
         for other in tables:
             apart = ~table["image_name"].isin(other["image_name"])
             require(table, file, "image_name", apart, f"an image that is not in {other['file'].iloc[0]} too")
-        subset = key
+        subset: str | np.ndarray = key
         if "set_id" in table:
             sets = {name: of_name for name, of_name in _SETS.items() if key in ("both", of_name)}
             subset = parse_column(table, file, "set_id", sets.get, " or ".join(sets))

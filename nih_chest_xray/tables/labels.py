@@ -133,7 +133,7 @@ def _findings(cell: str) -> tuple[str, ...] | None:
     found = {finding_of(part) for part in cell.split("|")}
     if found == {NO_FINDING}:
         return ()
-    return tuple(sorted(found)) if found <= {*FINDINGS} else None
+    return tuple(name for name in FINDINGS if name in found) if found <= {*FINDINGS} else None
 
 
 def _warn_of_unknown_ages(table: pd.DataFrame, file: str, age: pd.Series) -> None:

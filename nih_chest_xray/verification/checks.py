@@ -41,7 +41,7 @@ class Dataset:
     Attributes:
       folder: Of one version of one config.
       info: What dataset_info.json and features.json say.
-      metadata: What metadata.json says, None if it cannot be read.
+      metadata: What metadata.json says, empty if it cannot be read.
       config: The config that metadata.json names, None if it cannot be made.
       listed: The rows of metadata.csv, with `row` as a text editor counts lines; None if it cannot be read.
       problems: What is wrong with the three files.
@@ -49,10 +49,20 @@ class Dataset:
 
     folder: epath.Path
     info: tfds.core.DatasetInfo
-    metadata: Mapping[str, Any] | None
+    metadata: Mapping[str, Any]
     config: NihChestXrayConfig | None
     listed: pd.DataFrame | None
     problems: tuple[str, ...]
+
+    def require_config(self) -> NihChestXrayConfig:
+        """Returns the config.
+
+        Raises:
+          ValueError: It cannot be made.
+        """
+        if self.config is None:
+            raise ValueError(NO_CONFIG)
+        return self.config
 
 
 def open_dataset(folder: epath.Path) -> Dataset:
@@ -62,8 +72,8 @@ def open_dataset(folder: epath.Path) -> Dataset:
       DatasetError: It cannot be opened.
     """
     info = open_builder(folder).info
-    told = read_metadata(folder, info.config_name)
-    return Dataset(folder, info, told.metadata, told.config, told.listed, told.problems)
+    small = read_metadata(folder, info.config_name)
+    return Dataset(folder, info, small.metadata, small.config, small.listed, small.problems)
 
 
 def check_files(dataset: Dataset) -> Check:
@@ -90,7 +100,7 @@ def check_files(dataset: Dataset) -> Check:
             problems += _size_problems(info, split, sum(epath.Path(path).stat().length for path in split.filepaths))
     problems += [*dataset.problems, *(differences(info.features, dataset.config) if dataset.config else ())]
     rows = "" if dataset.listed is None else f"; metadata.csv of {len(dataset.listed):,} rows"
-    read = "" if dataset.metadata is None else "; metadata.json"
+    read = "; metadata.json" if dataset.metadata else ""
     return conclude("files", f"{', '.join(seen)}{rows}{read}", problems)
 
 
@@ -128,8 +138,9 @@ def check_counts(dataset: Dataset, records: Records) -> Check:
     for subset, split in dataset.info.splits.items():
         if counted[subset] != split.num_examples:
             problems.append(f"{subset}: {counted[subset]:,} sound records; by dataset_info.json {split.num_examples:,}")
-    for subset in sorted({*counted, *SUBSETS}) if dataset.listed is not None else ():
-        listed = int((dataset.listed["subset"] == subset).sum())
+    rows = None if dataset.listed is None else dataset.listed["subset"]
+    for subset in sorted({*counted, *SUBSETS}) if rows is not None else ():
+        listed = int((rows == subset).sum())
         if listed != counted.get(subset, 0):
             problems.append(f"{subset}: {counted.get(subset, 0):,} sound records; by metadata.csv {listed:,}")
     if dataset.config is not None:
@@ -139,7 +150,7 @@ def check_counts(dataset: Dataset, records: Records) -> Check:
             if said.get(key) != value:
                 problems.append(f"metadata.json: {key} is {said.get(key)}; by the sound records {value}")
     seen = ", ".join(f"{subset} {number:,}" for subset, number in counted.items())
-    cap = cap_of(dataset.metadata or {})
+    cap = cap_of(dataset.metadata)
     if cap is not None:
         seen += f"; {_capped(cap)}"
         for subset, number in counted.items():
@@ -270,10 +281,9 @@ def check_splits(dataset: Dataset, records: Records) -> Check:
     if dataset.config is None:
         return Check("splits", SKIPPED, NO_CONFIG)
     named = next((c.name for c in NAMED_CONFIGS if _splits_alike(c, dataset.config)), None)
-    pinned = pinned_splits().get(named)
     if named is None:
         return Check("splits", SKIPPED, "a custom config")
-    if pinned is None:
+    if (pinned := pinned_splits().get(named)) is None:
         return Check("splits", SKIPPED, f"splits.tsv does not pin {named}")
     tables = dataset.metadata["tables"]
     deciding = tables.keys() & {dataset.metadata["label_file"], *OFFICIAL_LISTS.values()}
@@ -282,8 +292,8 @@ def check_splits(dataset: Dataset, records: Records) -> Check:
         return Check("splits", SKIPPED, f"built from {unofficial[0]}, which is not the NIH's own")
     if missing := dataset.metadata["missing_images"]:
         return Check("splits", SKIPPED, f"{missing:,} images were missing when it was built")
-    if cut_subsets(dataset.metadata):
-        return Check("splits", SKIPPED, _capped(cap_of(dataset.metadata)))
+    if (cap := cap_of(dataset.metadata)) is not None and cut_subsets(dataset.metadata):
+        return Check("splits", SKIPPED, _capped(cap))
     problems = []
     for subset, found in split_digests(records.table).items():
         if found != pinned[subset]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import os
 import re
 import stat
@@ -111,6 +112,10 @@ def read_small(path: epath.Path, limit: int | None = None) -> bytes:
     return content
 
 
+def _check_label_names(path: epath.Path) -> None:
+    schema.check_label_names(read_small(path))
+
+
 def read_dataset_info(folder: epath.Path) -> dict[str, Any]:
     """Returns what dataset_info.json says; of a dataset of this package, after it was checked.
 
@@ -150,7 +155,7 @@ def open_builder(folder: epath.Path) -> tfds.core.DatasetBuilder:
     )
     for path in files:
         if path.name.endswith(_LABELS):
-            _attempt(lambda path=path: schema.check_label_names(read_small(path)), path.name, problems)
+            _attempt(functools.partial(_check_label_names, path), path.name, problems)
     if problems:
         raise DatasetError(problems)
     try:
@@ -166,13 +171,13 @@ class Metadata:
     """What metadata.json and metadata.csv say.
 
     Attributes:
-      metadata: The first, None if it cannot be read.
+      metadata: The first, empty if it cannot be read.
       config: The config that it names, None if it cannot be made.
       listed: The rows of the second, with `row` as a text editor counts lines; None if it cannot be read.
       problems: What is wrong with them, a line each.
     """
 
-    metadata: Mapping[str, Any] | None
+    metadata: Mapping[str, Any]
     config: NihChestXrayConfig | None
     listed: pd.DataFrame | None
     problems: tuple[str, ...]
@@ -200,7 +205,7 @@ def read_metadata(folder: epath.Path, config_name: str, registered: bool = True)
     if metadata is not None:
         config = _attempt(lambda: schema.config_in(metadata, registered), "metadata.json", problems)
     listed = _attempt(lambda: _read_listed(folder / "metadata.csv"), "metadata.csv", problems)
-    return Metadata(metadata if config else None, config, listed, tuple(problems))
+    return Metadata(metadata if config else {}, config, listed, tuple(problems))
 
 
 def _read_listed(path: epath.Path) -> pd.DataFrame:

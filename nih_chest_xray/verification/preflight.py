@@ -68,7 +68,7 @@ def check(
     wanted = frozenset(plan.cohort["image_name"])
     # Of an archive that is not the NIH's own nobody knows what it holds until it is read.
     unknown = [source.place for source in found.sources if not source.certain]
-    present = frozenset().union(*(source.held(wanted) for source in found.sources if source.certain))
+    present: Set[str] = frozenset().union(*(source.held(wanted) for source in found.sources if source.certain))
     broken = Check("broken", SKIPPED, "not looked for without --all")
     if decode_all:
         broken, present = _check_broken(found, config, found.held(wanted))
@@ -107,9 +107,9 @@ def _check_tables(
         f"{found.tables[name].place} ({'as it was published' if table['official'] else 'not as it was published'})"
         for name, table in tables.origin["tables"].items()
     ]
-    told = [str(each.message) for each in warned if issubclass(each.category, UserWarning)]
+    noted = [str(each.message) for each in warned if issubclass(each.category, UserWarning)]
     status = FAILED if problems else OK
-    return Check("tables", status, ", ".join(read), (*problems, *told)), plan
+    return Check("tables", status, ", ".join(read), (*problems, *noted)), plan
 
 
 def _check_images(

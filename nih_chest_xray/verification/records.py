@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import cv2
+import google_crc32c
 import numpy as np
 import pandas as pd
 import tensorflow_datasets as tfds
@@ -28,7 +29,6 @@ from tqdm import tqdm
 from nih_chest_xray.building.parallel import map_in_order, worker_count
 from nih_chest_xray.errors import ImageError, one_line
 from nih_chest_xray.images.codec import decode_stored
-from nih_chest_xray.release.files import require_plain_file
 from nih_chest_xray.system.paths import is_remote
 from nih_chest_xray.vocabulary import FINDINGS, MAX_SIZE, label_string
 
@@ -164,7 +164,9 @@ def read_records(info: tfds.core.DatasetInfo) -> Records:
     """
     schema = Schema(info.features)
     first, *others = formats(info)
-    rows, problems, lengths = [], {first.value: []}, {first.value: {}}
+    rows: list[dict[str, Any]] = []
+    problems: dict[str, list[str]] = {first.value: []}
+    lengths: dict[str, dict[str, int]] = {first.value: {}}
     for row, problem in _inspected(info, first, lengths[first.value], functools.partial(_inspect, schema)):
         rows += [row] if row else []
         problems[first.value] += [problem] if problem else []
@@ -237,7 +239,8 @@ def _compare(
             return name, row, None
         return name, *_inspect(schema, subset, name, record)
 
-    problems, seen = [], {}
+    problems: list[str] = []
+    seen: dict[str, str] = {}
     for name, row, problem in _inspected(info, file_format, lengths, inspect):
         problems += [problem] if problem else []
         if row is None:
@@ -308,34 +311,34 @@ def read_shard(path: epath.Path, file_format: str) -> Iterator[bytes | str]:
         yield f"records in the format {file_format} are not read; there are {', '.join(readers)}"
         return
     try:
-        require_plain_file(path)
         yield from readers[file_format](path)
     except Exception as error:  # TensorFlow's errors, Arrow's, the system's: whatever a damaged file sets off in them.
         yield f"the shard cannot be read from here on ({one_line(error)})"
 
 
-def _read_tfrecord(path: epath.Path) -> Iterator[bytes | str]:
-    """TensorFlow reads and compares checksums, up to the first broken record; the rest of a shard is read here."""
-    import tensorflow as tf  # Not at the top: importing the package is to take no seconds.
-
-    if claims_too_much(path):
-        yield from _read_frames(path, 0)
-        return
-    offset = 0
-    try:
-        for record in tf.data.TFRecordDataset(os.fspath(path)).as_numpy_iterator():
-            yield record
-            offset += _HEADER + len(record) + _CHECKSUM
-    except tf.errors.DataLossError:
-        pass
-    # Also where TensorFlow saw no error: it takes a file that ends within a record's header for one that ends before.
-    if offset < path.stat().length:
-        yield from _read_frames(path, offset)
-
-
 _HEADER, _CHECKSUM = 12, 4
 """Bytes before a record's in a TFRecord file (its length and that one's checksum), and behind them (their checksum)."""
 _CUT = "the shard ends in the midst of it"
+
+
+def _read_tfrecord(path: epath.Path) -> Iterator[bytes | str]:
+    """Reads on behind a broken record, which TensorFlow does not; nothing can be found behind a broken length."""
+    left = path.stat().length
+    with path.open("rb") as file:
+        while header := file.read(_HEADER):
+            if len(header) < _HEADER:
+                yield _CUT
+                return
+            if (size := _size(header)) is None:
+                yield "its length does not match its checksum (CRC32C), so that nothing after it can be found"
+                return
+            left -= _HEADER + size + _CHECKSUM
+            if left < 0:
+                yield _CUT
+                return
+            record = file.read(size)
+            intact = _masked_crc32c(record) == file.read(_CHECKSUM)
+            yield record if intact else "its bytes do not match their checksum (CRC32C)"
 
 
 def claims_too_much(path: epath.Path) -> bool:
@@ -347,52 +350,21 @@ def claims_too_much(path: epath.Path) -> bool:
     if is_remote(path):
         return False
     with path.open("rb") as file:
-        while len(header := file.read(_HEADER)) == _HEADER and _masked_crc32c(header[:8]) == header[8:]:
-            size = struct.unpack("<Q", header[:8])[0] + _CHECKSUM
+        while len(header := file.read(_HEADER)) == _HEADER and (size := _size(header)) is not None:
             if size > MAX_SIZE:
                 return True
-            file.seek(size, os.SEEK_CUR)
+            file.seek(size + _CHECKSUM, os.SEEK_CUR)
     return False
 
 
-def _read_frames(path: epath.Path, offset: int) -> Iterator[bytes | str]:
-    """Reads a TFRecord file from a record on, past broken ones: slowly, since Python computes the checksums."""
-    left = path.stat().length - offset
-    with path.open("rb") as file:
-        file.seek(offset)
-        while header := file.read(_HEADER):
-            if len(header) < _HEADER:
-                yield _CUT
-                return
-            if _masked_crc32c(header[:8]) != header[8:]:
-                yield "its length does not match its checksum (CRC32C), so that nothing after it can be found"
-                return
-            size = struct.unpack("<Q", header[:8])[0] + _CHECKSUM
-            left -= _HEADER + size
-            if left < 0:
-                yield _CUT
-                return
-            record = file.read(size)
-            intact = _masked_crc32c(record[:-_CHECKSUM]) == record[-_CHECKSUM:]
-            yield record[:-_CHECKSUM] if intact else "its bytes do not match their checksum (CRC32C)"
-
-
-@functools.cache
-def _crc32c_table() -> tuple[int, ...]:
-    table = []
-    for crc in range(256):
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)  # Castagnoli's polynomial, its bits in reverse.
-        table.append(crc)
-    return tuple(table)
+def _size(header: bytes) -> int | None:
+    """Returns the bytes of the record behind a header; None where its checksum does not match."""
+    return struct.unpack("<Q", header[:8])[0] if _masked_crc32c(header[:8]) == header[8:] else None
 
 
 def _masked_crc32c(data: bytes) -> bytes:
-    """Returns a TFRecord file's checksum of bytes (RFC 3720's CRC32C, rotated, plus a constant)."""
-    table, crc = _crc32c_table(), 0xFFFFFFFF
-    for byte in data:
-        crc = crc >> 8 ^ table[crc & 0xFF ^ byte]
-    crc ^= 0xFFFFFFFF
+    """Returns a TFRecord file's checksum of bytes: CRC32C, rotated, plus a constant."""
+    crc = google_crc32c.value(data)
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 

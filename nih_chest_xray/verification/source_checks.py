@@ -67,7 +67,8 @@ def open_release(dataset: Dataset, folder: epath.Path | None) -> release.Release
 
 def check_tables(dataset: Dataset, found: release.Release) -> Check:
     """The release's tables are, byte for byte, those that the dataset was built from; the label file by any name."""
-    built_from, found = dataset.metadata["tables"], with_split_lists(found, dataset.config)
+    config, built_from = dataset.require_config(), dataset.metadata["tables"]
+    found = with_split_lists(found, config)
     problems = []
     for built_name, table in built_from.items():
         name = (found.label_file or built_name) if built_name == dataset.metadata["label_file"] else built_name
@@ -79,7 +80,7 @@ def check_tables(dataset: Dataset, found: release.Release) -> Check:
             problems.append(f"{found.tables[name].place}: has SHA-256 {digest}; the dataset's had {table['sha256']}")
     if BOX_FILE in found.tables and BOX_FILE not in built_from:
         problems.append(f"{BOX_FILE}: is in {found.place}; the dataset was built without it")
-    drawn = ", which the package draws anew, whatever --release says" if dataset.config.phantom_patients else ""
+    drawn = ", which the package draws anew, whatever --release says" if config.phantom_patients else ""
     return conclude("tables", f"{len(built_from)} of {found.place}{drawn}", problems)
 
 
@@ -91,7 +92,8 @@ def plan_again(dataset: Dataset, records: Records, found: release.Release) -> Pl
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # The build has warned of these tables; check_tables compares them.
-        plan = make_plan(read_tables(found, dataset.config, release.known_files()), dataset.config)
+        config = dataset.require_config()
+        plan = make_plan(read_tables(found, config, release.known_files()), config)
     sources = set(records.table["image_name"].map(source_of))
     manifest = plan.manifest[plan.manifest["source_name"].isin(sources)].set_index("image_name", drop=False)
     absent = ~plan.cohort["image_name"].isin(sources)
@@ -101,7 +103,8 @@ def plan_again(dataset: Dataset, records: Records, found: release.Release) -> Pl
 def check_labels(dataset: Dataset, records: Records, planned: Planned) -> Check:
     """Every record's fields are what the release's tables say, and no planned example is missing."""
     schema, problems = Schema(dataset.info.features), []
-    rows = {row.image_name: row for row in planned.manifest.itertuples(index=False)}
+    config = dataset.require_config()
+    rows = {row.image_name: row for rows in RowsOfSource(planned.manifest).values() for row in rows}
     missing = dataset.metadata["missing_images"]
     cut = cut_subsets(dataset.metadata)
     # What a cap has left out is in the subsets that it has cut.
@@ -127,7 +130,7 @@ def check_labels(dataset: Dataset, records: Records, planned: Planned) -> Check:
         if row is None:
             problems.append(f"{stored.image_name} in {stored.record}: is not in the plan")
             continue
-        expected = {"subset": row.subset} | schema.fields(fields(row, dataset.config))
+        expected = {"subset": row.subset} | schema.fields(fields(row, config))
         problems += [
             f"{row.image_name}: {name} is {getattr(stored, name)!r} in {stored.record}; by the release {value!r}"
             for name, value in expected.items()
@@ -152,7 +155,7 @@ def check_pixels(
     names = sorted(stored.keys() & set(planned.manifest.index), key=_spread)[:images]
     rows_of = RowsOfSource(planned.manifest.loc[names])
     wanted = found.held(frozenset(rows_of))
-    config = dataset.config
+    config = dataset.require_config()
     if config.image_size is not None:  # So that copies are known for what they are, not taken for broken.
         config = dataclasses.replace(config, allow_resized_images=True)
     image_format = dataset.info.features["image"].encoding_format
@@ -170,7 +173,8 @@ def check_pixels(
     made_from = _sides_at_the_build(dataset, planned)
     now = collections.Counter(outcome.copied_side for outcome in outcomes)
     certain = now == made_from  # Then also of each image of a mixture.
-    problems, others = [], 0
+    problems: list[str] = []
+    others = 0
     for outcome in outcomes:
         problems += outcome.problems
         if certain or made_from.keys() == {outcome.copied_side}:
@@ -233,7 +237,8 @@ def _compare(made: Made, place: str, stored: Mapping[str, Any], image_format: st
 
 def _sides_at_the_build(dataset: Dataset, planned: Planned) -> collections.Counter[int | None]:
     """Returns of how many source images what was read at the build: the side of resized copies, None for the NIH's."""
-    sides = collections.Counter({int(side): n for side, n in dataset.metadata.get("resized_images", {}).items()})
+    copies = dataset.metadata.get("resized_images", {})
+    sides: collections.Counter[int | None] = collections.Counter({int(side): n for side, n in copies.items()})
     sides[None] = planned.manifest["source_name"].nunique() - sides.total()
     return +sides
 

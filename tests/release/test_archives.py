@@ -38,7 +38,7 @@ def second_dir(phantom, phantom_dir, tmp_path):
     folder.mkdir()
     for name, content in phantom.tables().items():
         (folder / name).write_bytes(content)
-    for name in phantom.names:
+    for name in sorted(phantom.names):
         if SECOND[0] <= name < SECOND[1]:
             shutil.copy(phantom_dir / "images" / name, folder)
     return folder

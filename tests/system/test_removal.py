@@ -78,7 +78,7 @@ def test_folder_with_one_file_of_somebody_else_is_left_with_all_that_is_in_it(tm
     with pytest.raises(RemovalRefusedError, match=re.escape(repr(foreign))):
         remove(folder, UNFINISHED, within=epath.Path(tmp_path))
     assert names_in(tmp_path) == before
-    assert removal.foreign(folder, REPLACED.contents)
+    assert removal.foreign(folder, REPLACED)
 
 
 @pytest.mark.parametrize(
