@@ -10,7 +10,6 @@ import re
 from typing import Any
 
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core.naming import DEFAULT_FILENAME_TEMPLATE
 
 from nih_chest_xray.config import CONFIG_NAME, NihChestXrayConfig
 from nih_chest_xray.errors import SchemaError, line, shown
@@ -33,6 +32,8 @@ from nih_chest_xray.verification.json_kinds import (
 )
 from nih_chest_xray.vocabulary import DATASET, IMAGE_NAME, SOURCE_SIZE, SUBSETS
 
+FILE_NAMES = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+"""How TFDS names shards, as it says in dataset_info.json."""
 FILE_FORMATS = ("tfrecord", "array_record", "parquet")
 VERSION = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}")
 LABEL_NAMES = 1000
@@ -150,7 +151,7 @@ def _is_registered(name: str) -> bool:
 _split = record(
     {
         "name": _subset,
-        "filepathTemplate": one_of(DEFAULT_FILENAME_TEMPLATE),
+        "filepathTemplate": one_of(FILE_NAMES),
         "shardLengths": listed(digits(), _MAX_SHARDS),
     },
     {"numBytes": digits()},

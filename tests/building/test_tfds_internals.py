@@ -1,11 +1,99 @@
-"""Tests of the writer: every record is stored, in its order, with the same bytes."""
+"""Tests of what is touched of TFDS's internals: it still exists, does what it did, and is touched nowhere else."""
+
+import ast
+import inspect
+from pathlib import Path
 
 import pyarrow.parquet
 import pytest
 import tensorflow as tf
-from tensorflow_datasets.core import file_adapters
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core import file_adapters, naming, writer
 
-from nih_chest_xray.building.tfds_internals import DeterministicWriter
+import nih_chest_xray
+from nih_chest_xray.building.tfds_internals import DeterministicWriter, bars_are_on, builds_are_mocked
+from nih_chest_xray.verification.metadata_schema import FILE_NAMES
+
+CHANGED = "TFDS {version} has changed {what}: see building/tfds_internals.py, which relies on it"
+
+
+def require(kept: bool, what: str) -> None:
+    assert kept, CHANGED.format(version=tfds.__version__, what=what)
+
+
+def parameters(function) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+def test_tfds_still_prepares_and_writes_by_the_methods_that_are_surrounded():
+    base = tfds.core.GeneratorBasedBuilder
+    expected = ["self", "dl_manager", "download_config"]
+    require(parameters(base._download_and_prepare) == expected, "_download_and_prepare")
+    require(parameters(base._example_writer) == ["self"], "_example_writer")
+    require(parameters(writer.ExampleWriter) == ["file_format"], "ExampleWriter")
+    require(parameters(writer.ExampleWriter.write) == ["self", "path", "examples"], "ExampleWriter.write")
+    source = inspect.getsource(tfds.core.DatasetBuilder.download_and_prepare)
+    require(source.index("incomplete_dir(") < source.index("self._download_and_prepare("), "the incomplete folder")
+
+
+def test_tfds_still_knows_whether_its_bars_are_on():
+    before = bars_are_on()
+    try:
+        for on in (True, False):
+            tfds.display_progress_bar(on)
+            require(bars_are_on() is on, "tqdm_utils._active")
+    finally:
+        tfds.display_progress_bar(before)
+
+
+def test_mock_data_is_noticed():
+    require(not builds_are_mocked(), "DatasetBuilder.download_and_prepare")
+    with tfds.testing.mock_data():
+        require(builds_are_mocked(), "tfds.testing.mock_data")
+    assert not builds_are_mocked()
+
+
+def test_tfds_still_names_shards_as_a_dataset_may_say():
+    require(naming.DEFAULT_FILENAME_TEMPLATE == FILE_NAMES, "the names of shards")
+
+
+def test_tfds_still_loses_records_of_an_iterator_in_parquet(tmp_path):
+    """Where this fails, `_Resumed` can go."""
+    adapter = file_adapters.ADAPTER_FOR_FORMAT[file_adapters.FileFormat.PARQUET]
+    adapter.write_examples(tmp_path / "shard", iter([(None, b"a")] * 250))
+    stored = pyarrow.parquet.read_table(tmp_path / "shard").num_rows
+    require(stored == 150, "its Parquet writer, which wrote 150 of 250 records")
+
+
+def internals(path: Path) -> set[str]:
+    """What a module touches of TFDS that is not public: imports of its inner modules, and names with an underscore."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom | ast.Import):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names]
+            found |= {name for name in names if name.startswith("tensorflow_datasets.")}
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+            owner = ast.unparse(node.value)
+            if owner.startswith(("tfds.", "tqdm_utils", "writer")) or owner == "super()":
+                found.add(f"{owner}.{node.attr}")
+    return {name for name in found if not name.endswith("__")}
+
+
+def test_no_other_module_touches_tfds_internals():
+    package = Path(nih_chest_xray.__file__).parent
+    touched = {path.relative_to(package).as_posix(): internals(path) for path in package.rglob("*.py")}
+    touching = {name: found for name, found in touched.items() if found}
+    assert touching == {
+        "building/tfds_internals.py": {
+            "tensorflow_datasets.core",
+            "tensorflow_datasets.core.utils",
+            "tqdm_utils._active",
+            "super()._download_and_prepare",
+        }
+    }
+
+
+# The writer: every record is stored, in its order, with the same bytes.
 
 
 def record(number):
