@@ -76,6 +76,11 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         augmentation.BUILT_IN, "Names of registered augmentations. Each copy gets one."
     )
     rotation_degrees: float = _field(10.0, "The angle of a rotation is drawn uniformly from plus or minus this.")
+    max_boxes: int = _field(
+        4,
+        "Bounding boxes that an example has room for; every example has so many, the unused ones with zeros and finding"
+        " -1. No image of the NIH's list has more than 4.",
+    )
     image_size: int | None = _field(
         512,
         "Pixels a side; None stores the NIH's own PNG bytes at 1024. (One image in 200 is RGBA, with R = G = B: of"
@@ -127,6 +132,7 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         self._check_whole("healthy_stride", 1, None)
         self.archives = self._archive_numbers()
         self._check_whole("augmented_copies", 0, 1000)
+        self._check_whole("max_boxes", 1, 100)
         self._check_whole("seed", None, None)
         self._check_whole("phantom_patients", 0, 30_805)
         for field in ("validation_fraction", "test_fraction"):

@@ -14,7 +14,8 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from nih_chest_xray.building.completeness import shard_sizes
-from nih_chest_xray.building.examples import BrokenImage, ExampleMaker, broken_error
+from nih_chest_xray.building.examples import BrokenImage, ExampleMaker, broken_error, plain_fields
+from nih_chest_xray.building.examples_csv import examples_csv
 from nih_chest_xray.building.existing import is_reusable, refuse_to_lose_files
 from nih_chest_xray.building.features import make_features
 from nih_chest_xray.building.local import LocalBuild
@@ -32,7 +33,7 @@ from nih_chest_xray.building.size import build_size
 from nih_chest_xray.building.tfds_internals import HookedBuilder, bars_are_on, builds_are_mocked
 from nih_chest_xray.config import NAMED_CONFIGS
 from nih_chest_xray.errors import ReleaseError
-from nih_chest_xray.planning.manifest import metadata_csv
+from nih_chest_xray.planning.manifest import RowsOfSource, metadata_csv
 from nih_chest_xray.planning.plan import make_plan
 from nih_chest_xray.release import downloads, transfer
 from nih_chest_xray.release.release import KnownFile, Release, known_files
@@ -90,9 +91,11 @@ class _Build:
 class Builder(HookedBuilder):
     """NIH ChestX-ray14 as a TFDS dataset."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("2.0.0")
     RELEASE_NOTES = {
-        "1.0.0": "First release: configs nodule, nodule_augmented, findings, first_archive, sample and nodule_expert."
+        "2.0.0": "Every example has one shape, so that .batch() works: findings is multi-hot (14,), bboxes has a fixed"
+        " length (max_boxes). New: the feature mm_per_pixel, the file examples.csv.",
+        "1.0.0": "First release: configs nodule, nodule_augmented, findings, first_archive, sample and nodule_expert.",
     }
     BUILDER_CONFIGS = NAMED_CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
@@ -257,6 +260,10 @@ class Builder(HookedBuilder):
         warn_of_repacked(repacked, inputs.release.place)
         written = planned[made]
         (self.data_path / "metadata.csv").write_text(metadata_csv(written))
+        rows = (row for rows in RowsOfSource(written).values() for row in rows)
+        (self.data_path / "examples.csv").write_text(
+            examples_csv(plain_fields(row, config) | {"subset": row.subset} for row in rows)
+        )
         missing = len(inputs.cohort) - (written if cap is None else planned)["source_name"].nunique()
         sizes = shard_sizes(self.data_path, self.info)
         version = str(self.version)

@@ -25,7 +25,7 @@ def missing_parts(folder: epath.Path) -> list[str]:
     Args:
       folder: Of one version of one config.
     """
-    files = ("dataset_info.json", "features.json", "metadata.json", "metadata.csv")
+    files = ("dataset_info.json", "features.json", "metadata.json", "metadata.csv", "examples.csv")
     if missing := [f"{name} does not exist" for name in files if not (folder / name).exists()]:
         return missing
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,10 +15,12 @@ from nih_chest_xray.images.augmentation import augment, move
 from nih_chest_xray.planning.manifest import Row
 from nih_chest_xray.release.sources import StoredImage
 from nih_chest_xray.tasks import TASKS
-from nih_chest_xray.vocabulary import FINDINGS, NO_AUGMENTATION, SOURCE_SIZE, Box
+from nih_chest_xray.vocabulary import FINDINGS, NO_AUGMENTATION, SOURCE_SIZE
 
 _SHOWN = 20
 """Broken images that an error names."""
+_NO_BOX = {"bbox": np.zeros(4), "finding": -1}
+"""What fills the places of boxes that an image does not have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,32 +168,52 @@ def _encode(pixels: np.ndarray, row: Row, config: NihChestXrayConfig) -> bytes:
     return codec.encode(pixels, config.image_format)
 
 
-def fields(row: Row, config: NihChestXrayConfig) -> dict[str, Any]:
-    """Returns what the example of a manifest row holds beside its image, as the schema has it."""
-    task, boxes = TASKS[config.task], row.boxes
+def plain_fields(row: Row, config: NihChestXrayConfig) -> dict[str, Any]:
+    """Returns what the example of a manifest row holds beside its image, as plain values.
+
+    Classes are names, `findings` a tuple of names, `bboxes` a tuple of ((ymin, xmin, ymax, xmax), finding), sizes and
+    spacings pairs, and the label of several findings the NIH's string.
+    """
+    boxes = row.boxes
     if row.augmentation != NO_AUGMENTATION:
         boxes = move(boxes, row.augmentation, row.draw, config)
-    example = {
+    side = config.image_size or SOURCE_SIZE
+    sizes = (row.original_width, row.original_height)
+    spacing = (row.pixel_spacing_x, row.pixel_spacing_y)
+    plain = {
         "label": row.label,
         "image_name": row.image_name,
-        "findings": list(row.findings),
-        "bboxes": [{"bbox": _bbox(box), "finding": box.finding} for box in boxes],
+        "findings": row.findings,
+        "bboxes": tuple(((box.ymin, box.xmin, box.ymax, box.xmax), box.finding) for box in boxes),
         "augmentation": row.augmentation,
         "patient_id": row.patient_id,
         "follow_up": row.follow_up,
         "patient_age": row.patient_age,
         "patient_sex": row.patient_sex,
         "view_position": row.view_position,
-        "original_size": np.array([row.original_width, row.original_height], np.int32),
-        "pixel_spacing": np.array([row.pixel_spacing_x, row.pixel_spacing_y], np.float32),
+        "original_size": sizes,
+        "pixel_spacing": spacing,
+        "mm_per_pixel": tuple(mm * pixels / side for mm, pixels in zip(spacing, sizes, strict=True)),
     }
-    if task.multi_label:
-        example["label"] = np.array([finding in row.findings for finding in FINDINGS], np.uint8)
-    if task.read_by_radiologists:
-        example["text_mined_label"] = row.text_mined_label
+    if TASKS[config.task].read_by_radiologists:
+        plain["text_mined_label"] = row.text_mined_label
+    return plain
+
+
+def fields(row: Row, config: NihChestXrayConfig) -> dict[str, Any]:
+    """Returns what the example of a manifest row holds beside its image, as the schema has it."""
+    example = plain_fields(row, config)
+    if TASKS[config.task].multi_label:
+        example["label"] = multi_hot(row.findings)
+    example["findings"] = multi_hot(row.findings)
+    boxes = [{"bbox": np.array(bbox), "finding": finding} for bbox, finding in example["bboxes"]]
+    example["bboxes"] = boxes + [_NO_BOX] * (config.max_boxes - len(boxes))
+    example["original_size"] = np.array(example["original_size"], np.int32)
+    for name in ("pixel_spacing", "mm_per_pixel"):
+        example[name] = np.array(example[name], np.float32)
     return example
 
 
-def _bbox(box: Box) -> np.ndarray:
-    """Returns the order that TFDS wants: ymin, xmin, ymax, xmax."""
-    return np.array([box.ymin, box.xmin, box.ymax, box.xmax])
+def multi_hot(findings: Collection[str]) -> np.ndarray:
+    """Returns (14,) uint8: 1 for each of the findings, in alphabetical order."""
+    return np.array([finding in findings for finding in FINDINGS], np.uint8)

@@ -25,16 +25,19 @@ def make_features(config: NihChestXrayConfig) -> tfds.features.FeaturesDict:
         ),
         "label": _label(task),
         "image_name": tfds.features.Text(doc="The NIH's file name; an augmented copy's is <stem>_aug<k>.png."),
-        "findings": tfds.features.Sequence(
-            _classes(FINDINGS, "A text-mined finding."),
-            doc="All text-mined findings, in alphabetical order; empty for No Finding.",
+        "findings": tfds.features.Tensor(
+            shape=(len(FINDINGS),),
+            dtype=np.uint8,
+            doc=f"1 for each text-mined finding, in the order {', '.join(FINDINGS)}; all 0 for No Finding.",
         ),
         "bboxes": tfds.features.Sequence(
             {
                 "bbox": tfds.features.BBoxFeature(doc="ymin, xmin, ymax, xmax, in shares of height and width."),
-                "finding": _classes(FINDINGS, "What the box holds."),
+                "finding": _classes(FINDINGS, "What the box holds; -1 for no box."),
             },
-            doc="Radiologists' boxes, moved with an augmented image. Only 880 images of the release have any.",
+            length=config.max_boxes,
+            doc="Radiologists' boxes, moved with an augmented image, then zeros with finding -1. Only 880 images of the"
+            " release have any.",
         ),
         "augmentation": _classes(
             dict.fromkeys((NO_AUGMENTATION, *BUILT_IN, *config.augmentations)),
@@ -50,6 +53,11 @@ def make_features(config: NihChestXrayConfig) -> tfds.features.FeaturesDict:
         ),
         "pixel_spacing": tfds.features.Tensor(
             shape=(2,), dtype=np.float32, doc="Width and height in mm of a pixel before the NIH's resize."
+        ),
+        "mm_per_pixel": tfds.features.Tensor(
+            shape=(2,),
+            dtype=np.float32,
+            doc="Width and height in mm of a stored pixel; they differ, since the NIH resized images to a square.",
         ),
     }
     if task.read_by_radiologists:

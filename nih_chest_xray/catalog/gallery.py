@@ -148,6 +148,7 @@ def _make_picture(built: Built, row: Any, example: dict[str, Any], folder: Path)
     boxes = tuple(
         (class_name(names, finding), *_pixels(*map(float, box)))
         for box, finding in zip(example["bboxes"]["bbox"], example["bboxes"]["finding"], strict=True)
+        if finding >= 0
     )
     age = "age unknown" if row.patient_age == UNKNOWN_AGE else f"{row.patient_age} years"
     findings = ", ".join(row.findings) or "No Finding"

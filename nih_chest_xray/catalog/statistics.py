@@ -80,7 +80,6 @@ def _sorted(table: pd.DataFrame) -> pd.DataFrame:
 
 def _read_records(built: Built, read: Callable[[], object]) -> pd.DataFrame:
     features = built.builder.info.features
-    findings = features["findings"].feature.names
     keys = [*_KEYS, *([_EXPERT_KEY] if _EXPERT_KEY in features else [])]
     named = {key: features[key].names for key in keys if isinstance(features[key], tfds.features.ClassLabel)}
     rows = []
@@ -89,15 +88,19 @@ def _read_records(built: Built, read: Callable[[], object]) -> pd.DataFrame:
             row = {key: example[key] for key in keys} | {"subset": subset, "number": number}
             row |= {key: class_name(names, example[key]) for key, names in named.items()}
             row["image_name"] = example["image_name"].decode()
-            row["findings"] = tuple(class_name(findings, code) for code in example["findings"])
-            row["boxes"] = len(example["bboxes"]["finding"])
+            row["findings"] = _named(example["findings"])
+            row["boxes"] = int((np.asarray(example["bboxes"]["finding"]) >= 0).sum())
             if "label" not in named:
-                row["label"] = label_string([name for name, has in zip(FINDINGS, example["label"], strict=True) if has])
+                row["label"] = label_string(_named(example["label"]))
             rows.append(row)
             read()
     if not rows:
         raise ValueError("there are none")
     return pd.DataFrame(rows)
+
+
+def _named(multi_hot: np.ndarray) -> tuple[str, ...]:
+    return tuple(name for name, has in zip(FINDINGS, multi_hot, strict=True) if has)
 
 
 def class_name(names: Sequence[str], code: Any) -> str:

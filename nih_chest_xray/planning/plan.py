@@ -12,7 +12,7 @@ from nih_chest_xray.errors import CohortError
 from nih_chest_xray.planning.cohort import empty_classes, make_cohort
 from nih_chest_xray.planning.manifest import make_manifest
 from nih_chest_xray.tables.tables import Tables
-from nih_chest_xray.vocabulary import SUBSETS, archive_of
+from nih_chest_xray.vocabulary import BOX_FILE, SUBSETS, archive_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,18 @@ def make_plan(tables: Tables, config: NihChestXrayConfig) -> Plan:
     """
     cohort = make_cohort(tables.labels, config, tables.official, tables.expert, tables.lists)
     cohort = _in_archives(cohort, config)
+    _require_room_for_boxes(cohort, tables, config)
     return Plan(cohort, make_manifest(cohort, config, tables.boxes))
+
+
+def _require_room_for_boxes(cohort: pd.DataFrame, tables: Tables, config: NihChestXrayConfig) -> None:
+    wanted = set(cohort["image_name"])
+    most, name = max(((len(boxes), name) for name, boxes in tables.boxes.items() if name in wanted), default=(0, ""))
+    if most > config.max_boxes:
+        raise CohortError(
+            f"{name} has {most} bounding boxes; config {config.name!r} has room for max_boxes={config.max_boxes}. Build"
+            f' with "max_boxes": {most}, or correct {BOX_FILE}.'
+        )
 
 
 def _in_archives(cohort: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:

@@ -34,7 +34,7 @@ class Kind:
 
 _SHARD = r"nih_chest_xray-[a-z0-9_]+\.(tfrecord|array_record|parquet)-\d{5}-of-\d{5}"
 _DATASET = (
-    r"(dataset_info\.json|features\.json|metadata\.json|metadata\.csv|LICENSE|[\w-]+\.labels\.txt|[\w-]+\.image\.json"
+    r"(dataset_info\.json|features\.json|metadata\.json|metadata\.csv|examples\.csv|LICENSE|[\w-]+\.labels\.txt|[\w-]+\.image\.json"
     rf"|{_SHARD})"
 )
 # TFDS's buckets, and what it and this package write for Beam's workers.

@@ -12,13 +12,14 @@ import pandas as pd
 import tensorflow_datasets as tfds
 from etils import epath
 
+from nih_chest_xray.building.examples_csv import examples_csv
 from nih_chest_xray.building.features import differences, label_files
 from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
 from nih_chest_xray.planning.cohort import shared_patients
 from nih_chest_xray.planning.manifest import make_manifest
 from nih_chest_xray.planning.summary import cap_of, cut_subsets, split_digests, summarise
 from nih_chest_xray.tasks import TASKS
-from nih_chest_xray.verification.dataset_folder import open_builder, read_metadata
+from nih_chest_xray.verification.dataset_folder import open_builder, read_metadata, read_small
 from nih_chest_xray.verification.records import Records, formats, shards
 from nih_chest_xray.verification.report import SKIPPED, Check, conclude
 from nih_chest_xray.vocabulary import NO_AUGMENTATION, OFFICIAL_LISTS, SUBSETS, source_of
@@ -207,6 +208,25 @@ def check_names(dataset: Dataset, records: Records) -> Check:
         if name not in present
     ]
     return conclude("names", f"{len(present):,} names of records, {len(rows):,} of metadata.csv", problems)
+
+
+def check_examples_csv(dataset: Dataset, records: Records) -> Check:
+    """examples.csv says of each example what its record holds."""
+    try:
+        text = read_small(dataset.folder / "examples.csv").decode()
+    except (OSError, ValueError) as error:
+        return conclude("examples.csv", "cannot be read", [f"examples.csv: {error}"])
+    table = records.table.drop_duplicates("image_name").sort_values("image_name")
+    expected = examples_csv(row._asdict() for row in table.itertuples(index=False)).splitlines()
+    listed = text.splitlines()
+    problems = [] if listed[:1] == expected[:1] else [f"the header is {listed[:1]}; expected {expected[:1]}"]
+    ours, theirs = ({row.partition(",")[0]: row for row in rows[1:]} for rows in (expected, listed))
+    for name in sorted(ours.keys() | theirs.keys()):
+        if name not in ours:
+            problems.append(f"{name}: is in examples.csv, but in no sound record")
+        elif ours[name] != theirs.get(name):
+            problems.append(f"{name}: is {theirs.get(name, 'missing')} in examples.csv; by its record {ours[name]}")
+    return conclude("examples.csv", f"{len(listed) - 1:,} rows", problems)
 
 
 def check_patients(dataset: Dataset, records: Records) -> Check:

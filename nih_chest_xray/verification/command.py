@@ -15,7 +15,12 @@ from nih_chest_xray.verification.records import Records, read_records
 from nih_chest_xray.verification.report import FAILED, SKIPPED, Check
 from nih_chest_xray.vocabulary import DATASET
 
-_NAMES = ("files", "records", "counts", "names", "patients", "augmentation", "splits", "tables", "labels", "pixels")
+_NAMES = (
+    *("files", "records", "counts", "names", "examples.csv", "patients", "augmentation", "splits"),
+    *("tables", "labels", "pixels"),
+)
+_ALONE = 8
+"""How many of these need no release."""
 _ADVICE = "Name the data_dir in which datasets were built, or the folder of one, such as …/nih_chest_xray/nodule/1.0.0."
 
 
@@ -59,6 +64,7 @@ def verify(folder: epath.PathLike, manual_dir: epath.PathLike | None = None, ima
         _guarded("records", checks.check_records, records),
         _guarded("counts", checks.check_counts, dataset, records),
         _guarded("names", checks.check_names, dataset, records),
+        _guarded("examples.csv", checks.check_examples_csv, dataset, records),
         _guarded("patients", checks.check_patients, dataset, records),
         _guarded("augmentation", checks.check_augmentation, dataset, records),
         _guarded("splits", checks.check_splits, dataset, records),
@@ -71,17 +77,17 @@ def _check_source(dataset: checks.Dataset, records: Records, found: Release | No
         return [Check(name, SKIPPED, why) for name in names]
 
     if dataset.config is None:
-        return skip(_NAMES[7:], checks.NO_CONFIG)
+        return skip(_NAMES[_ALONE:], checks.NO_CONFIG)
     if found is None:
-        return skip(_NAMES[7:], "no release was given (--release DIR)")
+        return skip(_NAMES[_ALONE:], "no release was given (--release DIR)")
     tables = _guarded("tables", source_checks.check_tables, dataset, found)
     if tables.status == FAILED:
-        return [tables, *skip(_NAMES[8:], "the tables are others, see tables")]
+        return [tables, *skip(_NAMES[_ALONE + 1 :], "the tables are others, see tables")]
     try:
         planned = source_checks.plan_again(dataset, records, found)
     except Exception as error:  # Of a table that cannot be read; or records so wrong that no plan can be made of them.
         failed = Check("labels", FAILED, "the build cannot be planned again", (line(one_line(error)),))
-        return [tables, failed, *skip(_NAMES[9:], "the build cannot be planned again, see labels")]
+        return [tables, failed, *skip(_NAMES[_ALONE + 2 :], "the build cannot be planned again, see labels")]
     return [
         tables,
         _guarded("labels", source_checks.check_labels, dataset, records, planned),

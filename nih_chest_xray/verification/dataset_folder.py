@@ -32,8 +32,16 @@ INFO = "dataset_info.json"
 _DEPTHS = ("*/*/*", "*/*", "*", "")
 COLUMNS = ("image_name", "label", "subset")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@+,=-]{0,254}")
-_LIMITS = {"dataset_info.json": 4 << 20, "features.json": 1 << 20, "metadata.json": 8 << 20, "metadata.csv": 64 << 20}
-"""Bytes. Those of the NIH's whole release have 5,000, 7,000, 3,000 and 5,000,000."""
+_LIMITS = {
+    "dataset_info.json": 4 << 20,
+    "features.json": 1 << 20,
+    "metadata.json": 8 << 20,
+    "metadata.csv": 64 << 20,
+    "examples.csv": 256 << 20,
+}
+"""Bytes. Those of the NIH's whole release have 5,000, 7,000, 3,000, 5,000,000 and 20,000,000."""
+_MAJOR = "2"
+"""The major version of datasets that this package reads as its own."""
 _LABELS = ".labels.txt"
 _LABELS_LIMIT = 64 << 10
 _CELL = text(300)
@@ -144,8 +152,9 @@ def open_builder(folder: epath.Path) -> tfds.core.DatasetBuilder:
     """
     files = plain_files(folder)
     problems: list[str] = []
+    about = None
     try:
-        read_dataset_info(folder)
+        about = read_dataset_info(folder)
     except DatasetError as error:
         problems += error.problems
     _attempt(
@@ -156,6 +165,11 @@ def open_builder(folder: epath.Path) -> tfds.core.DatasetBuilder:
     for path in files:
         if path.name.endswith(_LABELS):
             _attempt(functools.partial(_check_label_names, path), path.name, problems)
+    if about is not None and (version := about["version"]).partition(".")[0] != _MAJOR:
+        problems.append(
+            f"dataset_info.json: version {version}; this package reads version {_MAJOR}. tfds.load loads it;"
+            f" to check it, install nih-chest-xray {version.partition('.')[0]}, or build it anew"
+        )
     if problems:
         raise DatasetError(problems)
     try:

@@ -133,10 +133,28 @@ class Schema:
           Exception: What TFDS raises where a value is none of its feature's.
         """
         encoded = self._fields.encode_example(dict(example))
-        plain = {name: _plain(feature, encoded[name]) for name, feature in self._fields.items()}
+        plain = {name: _plain(feature, encoded[name]) for name, feature in self._fields.items() if name != "bboxes"}
+        plain["findings"] = _names(plain["findings"])
+        plain["bboxes"] = _boxes(self._fields["bboxes"], encoded["bboxes"])
         if isinstance(plain["label"], tuple):
-            plain["label"] = label_string([name for name, has in zip(FINDINGS, plain["label"], strict=True) if has])
+            plain["label"] = label_string(_names(plain["label"]))
         return plain
+
+
+def _names(multi_hot: tuple[int, ...]) -> tuple[str, ...]:
+    if not {*multi_hot} <= {0, 1}:
+        raise ValueError(f"findings {list(multi_hot)}; expected 0 and 1 alone")
+    return tuple(name for name, has in zip(FINDINGS, multi_hot, strict=True) if has)
+
+
+def _boxes(feature: tfds.features.Sequence, value: Mapping[str, Any]) -> tuple[tuple[tuple[float, ...], str], ...]:
+    """Returns box and finding of each box that is none of those which fill the places behind."""
+    codes = [int(code) for code in value["finding"]]
+    count = sum(code >= 0 for code in codes)
+    if any(code >= 0 for code in codes[count:]) or np.any(np.asarray(value["bbox"])[count:]):
+        raise ValueError("bboxes: a box behind one without a finding; expected zeros there")
+    bbox, finding = feature.feature["bbox"], feature.feature["finding"]
+    return tuple((_plain(bbox, value["bbox"][at]), _plain(finding, codes[at])) for at in range(count))
 
 
 def _plain(feature: tfds.features.FeatureConnector, value: Any) -> Any:
@@ -147,12 +165,6 @@ def _plain(feature: tfds.features.FeatureConnector, value: Any) -> Any:
     if isinstance(feature, tfds.features.Text):
         text = np.asarray(value).item()
         return text if isinstance(text, str) else text.decode()
-    if isinstance(feature, tfds.features.Sequence):
-        inner = feature.feature
-        if not isinstance(inner, tfds.features.FeaturesDict):
-            return tuple(_plain(inner, item) for item in value)
-        columns = [[_plain(column, item) for item in value[name]] for name, column in sorted(inner.items())]
-        return tuple(zip(*columns, strict=True))
     values = np.asarray(value, feature.np_dtype).tolist()
     return tuple(values) if isinstance(values, list) else values
 
