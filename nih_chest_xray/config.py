@@ -11,10 +11,10 @@ import tensorflow_datasets as tfds
 
 from nih_chest_xray.errors import UsageError
 from nih_chest_xray.images import augmentation
-from nih_chest_xray.tasks import TASKS
-from nih_chest_xray.vocabulary import SUBSETS, VIEWS
+from nih_chest_xray.tasks import NEGATIVES, TASKS, Task, make_task
+from nih_chest_xray.vocabulary import FINDINGS, SUBSETS, VIEWS
 
-SPLITS = tuple(dict.fromkeys(split for task in TASKS.values() for split in task.splits))
+SPLITS = tuple(dict.fromkeys(split for splits in TASKS.values() for split in splits))
 IMAGE_FORMATS = ("png", "jpeg")
 CONFIG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """The grammar of a config's name, which is the name of a folder too."""
@@ -32,12 +32,27 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
     What a field does stands beside its default, and in its `metadata["doc"]`, from which the catalog's page takes it.
     """
 
+    based_on: str | None = _field(
+        None, "A named config, whose fields are the defaults of this one's; None takes those below."
+    )
     task: str = _field(
-        "nodule",
-        "'nodule' is Nodule against No Finding. 'findings' is all images, and which of the 14 findings each has."
-        " 'nodule_expert' is Nodule or Mass against neither: text-mined in training, by radiologists in evaluation.",
+        "binary",
+        "'binary' is the findings in `positive` against what `negative` says. 'findings' is all images, and which of"
+        " the 14 findings each has. 'nodule_expert' is Nodule or Mass against neither: text-mined in training, by"
+        " radiologists in evaluation.",
+    )
+    positive: tuple[str, ...] = _field(
+        ("Nodule",), "Findings that make an image positive, for the task 'binary'. One of them is enough."
+    )
+    negative: str = _field(
+        "no_finding",
+        "Negatives of tasks of two classes (of 'nodule_expert' those of training): 'no_finding' takes images without"
+        " any finding and leaves out those with other findings alone; 'rest' takes all that are not positive.",
     )
     views: tuple[str, ...] = _field(VIEWS, "View positions kept, from 'PA' and 'AP'.")
+    one_image_per_patient: str | None = _field(
+        None, "'first' keeps the first image of each patient, of the views kept; None keeps all."
+    )
     healthy_stride: int = _field(
         2, "Keeps every n-th No Finding image, in the order of image names, starting with the first; 1 keeps all."
     )
@@ -86,7 +101,8 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         "Pixels a side; None stores the NIH's own PNG bytes at 1024. (One image in 200 is RGBA, with R = G = B: of"
         " these it stores a grey PNG of the same pixels, not the NIH's bytes.)",
     )
-    image_format: str = _field("png", "'png' is lossless; 'jpeg' (quality 95) is smaller and faster to read.")
+    image_format: str = _field("png", "'png' is lossless; 'jpeg' is smaller and faster to read.")
+    jpeg_quality: int = _field(95, "Of the image format 'jpeg', from 1 to 100. With 'png' it has no effect.")
     seed: int = _field(0, "Of the split and of the augmentation.")
     allow_missing_images: bool = _field(
         False, "Builds from the images that are there and whole; each keeps the subset that it has in a full build."
@@ -112,7 +128,9 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
             raise TypeError(f"a config has no field {unknown[0]!r}; its fields are {', '.join(fields)}")
         if given and "name" not in given:
             raise TypeError('a config of your own needs a name: "name": "…"')
-        return super().__new__(cls)
+        config = super().__new__(cls)
+        config._given = frozenset(given)
+        return config
 
     def __post_init__(self) -> None:
         """Checks every field.
@@ -123,12 +141,17 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         good = isinstance(self.name, str) and bool(CONFIG_NAME.fullmatch(self.name))
         expected = "letters, digits, '_', '.' and '-', up to 100 (it is a folder's name), the first no sign"
         self._check("name", good, expected)
+        if self.based_on is not None:
+            self._take_defaults_of(self.based_on)
         self.views = self._names("views", VIEWS)
         self.augmentations = self._names("augmentations", None)
         for name in self.augmentations:
             augmentation.get_augmentation(name)  # Its error tells how to add one.
         for field, choices in (("task", TASKS), ("split", SPLITS), ("image_format", IMAGE_FORMATS)):
             self._check(field, getattr(self, field) in choices, " or ".join(map(repr, choices)))
+        self.positive = self._names("positive", FINDINGS)
+        self._check("negative", self.negative in NEGATIVES, " or ".join(map(repr, NEGATIVES)))
+        self._check("one_image_per_patient", self.one_image_per_patient in (None, "first"), "'first', or null (None)")
         self._check_whole("healthy_stride", 1, None)
         self.archives = self._archive_numbers()
         self._check_whole("augmented_copies", 0, 1000)
@@ -138,7 +161,7 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         for field in ("validation_fraction", "test_fraction"):
             value = getattr(self, field)
             self._check(field, _is_number(value) and 0 < value < 1, "a number between 0 and 1, neither included")
-        fitting = TASKS[self.task].splits
+        fitting = TASKS[self.task]
         self._check("split", self.split in fitting, f"{' or '.join(map(repr, fitting))} with task={self.task!r}")
         self._check_lists()
         if self.split == "stratified":
@@ -150,11 +173,17 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
             self._check_whole("image_size", 16, 1024, ", or null (None) for the NIH's own PNG bytes at 1024")
         elif self.image_format != "png":
             self._check("image_format", False, "'png' with image_size null, which stores the NIH's own PNG bytes")
+        self._check_whole("jpeg_quality", 1, 100)
         for field in ("allow_missing_images", "allow_resized_images"):
             self._check(field, isinstance(getattr(self, field), bool), "true or false")
         good = not self.allow_resized_images or self.image_size is not None
         self._check("allow_resized_images", good, "false with image_size null, which stores the NIH's own PNG bytes")
         augmentation.draw_augmentations(self.augmentations, self.seed, "", self.augmented_copies)
+
+    @property
+    def definition(self) -> Task:
+        """The task that a network is to learn."""
+        return make_task(self.task, self.positive, self.negative)
 
     @property
     def choices(self) -> dict[str, Any]:
@@ -163,6 +192,13 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         return {
             field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in inherited
         }
+
+    def _take_defaults_of(self, name: str) -> None:
+        named = {config.name: config for config in NAMED_CONFIGS}
+        self._check("based_on", name in named, f"one of {', '.join(named)}")
+        for field, value in named[name].choices.items():
+            if field not in self._given and field != "based_on":
+                setattr(self, field, value)
 
     def _check(self, field: str, good: bool, expected: str) -> None:
         if not good:

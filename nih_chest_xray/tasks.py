@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 from nih_chest_xray.vocabulary import FINDINGS, NO_FINDING
 
@@ -16,9 +17,9 @@ class Task:
       title: What it tells apart, for people.
       classes: Names of the classes, in the order of their numbers.
       positive: Findings that make an image positive: it is kept, and augmented in training.
-      splits: Values of a config's `split` that fit, the first being the usual one.
       label_doc: What the label is, for the schema.
       use: What a dataset of this task is made for, for the catalog.
+      negative: What the negatives are, one of `NEGATIVES`.
       multi_label: Whether an image may have several classes, or none. Its images are all kept, and its label is a
         vector with a number for each class.
       read_by_radiologists: Whether the labels of validation and test are radiologists'. The text-mined label is then
@@ -29,11 +30,16 @@ class Task:
     title: str
     classes: tuple[str, ...]
     positive: frozenset[str]
-    splits: tuple[str, ...]
     label_doc: str
     use: str
+    negative: str
     multi_label: bool = False
     read_by_radiologists: bool = False
+
+    @property
+    def noun(self) -> str:
+        """What a positive image has, in words."""
+        return "a nodule" if self.positive == {"Nodule"} else " or ".join(sorted(self.positive))
 
     @property
     def counted(self) -> tuple[str, ...]:
@@ -41,40 +47,56 @@ class Task:
         return (*self.classes, NO_FINDING) if self.multi_label else self.classes
 
 
-_SPLITS = ("stratified", "official", "lists")
-
+NO_FINDINGS_ALONE, REST = "no_finding", "rest"
+NEGATIVES = (NO_FINDINGS_ALONE, REST)
+"""What the negatives of a task of two classes may be: images without any finding, or all that are not positive."""
 TASKS = {
-    task.name: task
-    for task in (
-        Task(
-            name="nodule",
-            title="Nodule against No Finding",
-            classes=(NO_FINDING, "Nodule"),
-            positive=frozenset({"Nodule"}),
-            splits=_SPLITS,
-            label_doc="Nodule if the text-mined findings name it; No Finding if there are none.",
-            use="Training and evaluating classifiers of pulmonary nodules",
-        ),
-        Task(
-            name="findings",
+    "binary": ("stratified", "official", "lists"),
+    "findings": ("stratified", "official", "lists"),
+    "nodule_expert": ("expert",),
+}
+"""The tasks, and the values of a config's `split` that fit each."""
+
+
+@functools.lru_cache
+def make_task(name: str, positive: tuple[str, ...], negative: str) -> Task:
+    """Returns a task.
+
+    Args:
+      name: One of `TASKS`.
+      positive: Findings that make an image positive, for the task 'binary'.
+      negative: One of `NEGATIVES`, for tasks of two classes.
+    """
+    if name == "findings":
+        return Task(
+            name=name,
             title="14 findings, multi-label",
             classes=FINDINGS,
             positive=frozenset({"Nodule"}),
-            splits=_SPLITS,
             label_doc=f"1 for each text-mined finding of the image, in the order {', '.join(FINDINGS)}.",
             use="Training and evaluating classifiers of 14 findings",
+            negative=REST,
             multi_label=True,
-        ),
-        Task(
-            name="nodule_expert",
+        )
+    if name == "nodule_expert":
+        return Task(
+            name=name,
             title="Nodule or Mass, judged by radiologists in validation and test",
             classes=("No nodule or mass", "Nodule or mass"),
             positive=frozenset({"Nodule", "Mass"}),
-            splits=("expert",),
             label_doc="In validation and test what radiologists say; in train, as text_mined_label.",
             use="Training classifiers of nodules and masses, and evaluating them on radiologists' labels",
+            negative=negative,
             read_by_radiologists=True,
-        ),
+        )
+    label = " or ".join(sorted(positive))
+    others = "No Finding if there are none" if negative == NO_FINDINGS_ALONE else "all other images are negative"
+    return Task(
+        name=name,
+        title=f"{label} against {NO_FINDING if negative == NO_FINDINGS_ALONE else 'all other images'}",
+        classes=(NO_FINDING if negative == NO_FINDINGS_ALONE else f"No {label}", label),
+        positive=frozenset(positive),
+        label_doc=f"{label} if the text-mined findings name {'it' if len(positive) == 1 else 'one of them'}; {others}.",
+        use=f"Training and evaluating classifiers of {label}",
+        negative=negative,
     )
-}
-"""By name."""

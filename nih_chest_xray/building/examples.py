@@ -14,7 +14,6 @@ from nih_chest_xray.images import codec, png
 from nih_chest_xray.images.augmentation import augment, move
 from nih_chest_xray.planning.manifest import Row
 from nih_chest_xray.release.sources import StoredImage
-from nih_chest_xray.tasks import TASKS
 from nih_chest_xray.vocabulary import FINDINGS, NO_AUGMENTATION, SOURCE_SIZE
 
 _SHOWN = 20
@@ -165,7 +164,7 @@ def _encode(pixels: np.ndarray, row: Row, config: NihChestXrayConfig) -> bytes:
         pixels = augment(codec.to_source_size(pixels), row.augmentation, row.draw, config)
     if config.image_size is not None:
         pixels = codec.resize(pixels, config.image_size)
-    return codec.encode(pixels, config.image_format)
+    return codec.encode(pixels, config.image_format, config.jpeg_quality)
 
 
 def plain_fields(row: Row, config: NihChestXrayConfig) -> dict[str, Any]:
@@ -195,7 +194,7 @@ def plain_fields(row: Row, config: NihChestXrayConfig) -> dict[str, Any]:
         "pixel_spacing": spacing,
         "mm_per_pixel": tuple(mm * pixels / side for mm, pixels in zip(spacing, sizes, strict=True)),
     }
-    if TASKS[config.task].read_by_radiologists:
+    if config.definition.read_by_radiologists:
         plain["text_mined_label"] = row.text_mined_label
     return plain
 
@@ -203,7 +202,7 @@ def plain_fields(row: Row, config: NihChestXrayConfig) -> dict[str, Any]:
 def fields(row: Row, config: NihChestXrayConfig) -> dict[str, Any]:
     """Returns what the example of a manifest row holds beside its image, as the schema has it."""
     example = plain_fields(row, config)
-    if TASKS[config.task].multi_label:
+    if config.definition.multi_label:
         example["label"] = multi_hot(row.findings)
     example["findings"] = multi_hot(row.findings)
     boxes = [{"bbox": np.array(bbox), "finding": finding} for bbox, finding in example["bboxes"]]

@@ -9,13 +9,13 @@ import tensorflow_datasets as tfds
 
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.images.augmentation import BUILT_IN
-from nih_chest_xray.tasks import TASKS, Task
+from nih_chest_xray.tasks import Task
 from nih_chest_xray.vocabulary import FINDINGS, NO_AUGMENTATION, SEXES, SOURCE_SIZE, UNKNOWN_AGE, VIEWS
 
 
 def make_features(config: NihChestXrayConfig) -> tfds.features.FeaturesDict:
     """Returns the features of a config's examples."""
-    size, task = config.image_size or SOURCE_SIZE, TASKS[config.task]
+    size, task = config.image_size or SOURCE_SIZE, config.definition
     features = {
         "image": tfds.features.Image(
             shape=(size, size, 1),

@@ -18,7 +18,7 @@ from etils import epath
 from nih_chest_xray.building.features import differences, label_files
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.errors import CatalogError, DatasetError, shown
-from nih_chest_xray.tasks import TASKS, Task
+from nih_chest_xray.tasks import Task
 from nih_chest_xray.verification.dataset_folder import (
     dataset_folders,
     open_builder,
@@ -61,7 +61,7 @@ class Built:
     @property
     def task(self) -> Task:
         """The config's."""
-        return TASKS[self.made.task]
+        return self.made.definition
 
     @property
     def config_name(self) -> str:

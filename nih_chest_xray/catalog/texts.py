@@ -10,6 +10,7 @@ from nih_chest_xray.catalog.datasets import Built
 from nih_chest_xray.catalog.statistics import populations
 from nih_chest_xray.planning.summary import cap_of, cut_subsets
 from nih_chest_xray.release.downloads import RELEASE_PAGE
+from nih_chest_xray.tasks import NO_FINDINGS_ALONE
 from nih_chest_xray.vocabulary import ARCHIVES
 
 ACKNOWLEDGEMENT = "The NIH Clinical Center is the provider of the data."
@@ -145,7 +146,7 @@ def biases(built: Built, examples: pd.DataFrame) -> list[str]:
         texts.append("The NIH's archives hold patients in the order of their numbers: one is no random part of all.")
     if built.metadata.get("shared_patients"):
         texts.append(patient_subsets(built))
-    if not built.task.multi_label and not by_radiologists:
+    if built.task.negative == NO_FINDINGS_ALONE and not by_radiologists:
         texts.append(
             "Images with other findings alone are left out: all are either of the positive class or No Finding."
         )
@@ -157,6 +158,8 @@ def biases(built: Built, examples: pd.DataFrame) -> list[str]:
         )
     if by_radiologists:
         return texts + _populations(built, examples)
+    if not built.task.positive & {"Nodule", "Mass"}:
+        return texts
     texts.append(
         "The text-mined labels miss nodules and name others that radiologists do not see: of the 605 images that"
         " radiologists call nodule or mass (Majkowska et al., Radiology 2020) they have 256, and of their own 455"
@@ -169,6 +172,7 @@ def _populations(built: Built, examples: pd.DataFrame) -> list[str]:
     """Returns how training and evaluation differ in the task that radiologists evaluate."""
     _, positive = built.task.classes
     table = populations(examples, positive, built.task.positive)
+    negatives = "No Finding only" if built.task.negative == NO_FINDINGS_ALONE else "all that are not positive"
 
     def shares(part: str, whole: str, subsets: Iterable[str]) -> str:
         texts = []
@@ -180,8 +184,8 @@ def _populations(built: Built, examples: pd.DataFrame) -> list[str]:
     texts = [f"Images taken from front to back (AP): {shares('front', 'images', table.index)}."]
     if evaluation := [subset for subset in table.index if subset != "train"]:
         texts += [
-            "Training negatives are No Finding only; validation and test are images that radiologists labelled,"
-            " whatever else these show. Negatives that have other text-mined findings, but neither Nodule nor Mass:"
+            f"Training negatives are {negatives}; validation and test are images that radiologists labelled, whatever"
+            " else these show. Negatives that have other text-mined findings, but neither Nodule nor Mass:"
             f" {shares('other', 'negative', evaluation)}.",
             "The text-mined labels miss nodules and masses and name others that radiologists do not see. Of the images"
             f" that radiologists call nodule or mass they have {shares('both', 'positive', evaluation)}; of their own"
@@ -259,7 +263,7 @@ def preprocessing(built: Built) -> list[str]:
         texts.insert(1, f"Not the NIH's pixels: {copies}.")
     if copies := config["augmented_copies"]:
         texts.append(
-            f"Each training image with a nodule has {copies} augmented {'copy' if copies == 1 else 'copies'}"
+            f"Each training image with {built.task.noun} has {copies} augmented {'copy' if copies == 1 else 'copies'}"
             f" ({', '.join(config['augmentations'])}); validation and test have none."
         )
         if "train" in cut_subsets(built.metadata):

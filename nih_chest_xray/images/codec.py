@@ -10,8 +10,6 @@ import numpy as np
 from nih_chest_xray.errors import ImageError
 from nih_chest_xray.images import png
 
-JPEG_QUALITY = 95
-
 MAX_SIDE = 4096
 """Pixels a side of the largest resized copy that is decoded."""
 
@@ -21,7 +19,6 @@ _JPEG_KINDS = {1: "grey", 3: "RGB", 4: "CMYK"}
 """By number of components."""
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers of a JPEG's frame header (table B.1 of ITU T.81)."""
-_JPEG = (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY)
 
 
 def decode(content: bytes) -> np.ndarray:
@@ -197,6 +194,8 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def encode(pixels: np.ndarray, image_format: str) -> bytes:
-    """Encodes (height, width) uint8 as 'png' or 'jpeg'."""
-    return png.encode(pixels) if image_format == "png" else cv2.imencode(".jpeg", pixels, _JPEG)[1].tobytes()
+def encode(pixels: np.ndarray, image_format: str, jpeg_quality: int = 95) -> bytes:
+    """Encodes (height, width) uint8 as 'png', or as 'jpeg' of a quality from 1 to 100."""
+    if image_format == "png":
+        return png.encode(pixels)
+    return cv2.imencode(".jpeg", pixels, (cv2.IMWRITE_JPEG_QUALITY, jpeg_quality))[1].tobytes()

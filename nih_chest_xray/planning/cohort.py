@@ -11,7 +11,7 @@ import pandas as pd
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.errors import CohortError
 from nih_chest_xray.planning.splitting import balanced_group_split
-from nih_chest_xray.tasks import TASKS
+from nih_chest_xray.tasks import REST
 from nih_chest_xray.vocabulary import SUBSETS, label_string, patient_of
 
 AGE_BAND = 20
@@ -66,7 +66,7 @@ def select(labels: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:
     rows = _with_label(labels, config)
     healthy = rows["findings"].str.len() == 0
     kept = ((healthy.cumsum() - 1) % config.healthy_stride == 0) & healthy
-    kept |= ~healthy if TASKS[config.task].multi_label else rows["positive"]
+    kept |= ~healthy if config.definition.negative == REST else rows["positive"]
     return rows[kept].reset_index(drop=True)
 
 
@@ -77,7 +77,7 @@ def shared_patients(table: pd.DataFrame) -> int:
 
 def empty_classes(table: pd.DataFrame, config: NihChestXrayConfig) -> str:
     """Returns which classes of the task have no row in a subset that has any, as a sentence; '' if each has one."""
-    indicators = class_indicators(table, config)[list(TASKS[config.task].classes)]
+    indicators = class_indicators(table, config)[list(config.definition.classes)]
     lacks = []
     for subset in SUBSETS:
         rows = indicators[table["subset"] == subset]
@@ -88,7 +88,7 @@ def empty_classes(table: pd.DataFrame, config: NihChestXrayConfig) -> str:
 
 def class_indicators(table: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:
     """Returns a bool column for each class of the task, and for No Finding: whether a row's `label` has it."""
-    classes = TASKS[config.task].counted
+    classes = config.definition.counted
     codes, labels = pd.factorize(table["label"])
     has = np.array([[name in label.split("|") for name in classes] for label in labels], bool)
     return pd.DataFrame(has.reshape(len(labels), len(classes))[codes], table.index, list(classes))
@@ -120,8 +120,10 @@ def balanced_subsets(
 
 def _with_label(labels: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:
     rows = labels[labels["view_position"].isin(config.views)].sort_values("image_name", ignore_index=True)
+    if config.one_image_per_patient == "first":
+        rows = rows.drop_duplicates("patient_id", ignore_index=True)
     codes, findings = pd.factorize(rows["findings"].map(label_string))
-    task = TASKS[config.task]
+    task = config.definition
     positive = np.array([not task.positive.isdisjoint(label.split("|")) for label in findings], bool)[codes]
     if task.multi_label:
         label = findings.to_numpy(object)[codes]
@@ -159,7 +161,7 @@ def _expert_subsets(
 ) -> pd.DataFrame:
     """Trains on text-mined labels, validates and tests on radiologists', and keeps their patients out of training."""
     read = _with_label(labels, config).merge(expert, on="image_name")
-    negative, positive = TASKS[config.task].classes
+    negative, positive = config.definition.classes
     train = cohort[~cohort["patient_id"].isin(expert["image_name"].map(patient_of))].assign(subset="train")
     both = pd.concat([train.assign(text_mined_label=train["label"]), read.assign(text_mined_label=read["label"])])
     answer = both["nodule_or_mass"].map({True: positive, False: negative})
@@ -197,11 +199,11 @@ def _require_classes(cohort: pd.DataFrame, config: NihChestXrayConfig) -> None:
 
     Of 14 findings a small table always lacks some, and a part is built to see what it gives: these are warned of.
     """
-    part = config.allow_missing_images and len(cohort) > 0
+    part, noun = config.allow_missing_images and len(cohort) > 0, config.definition.noun
     for subset in SUBSETS if config.split_lists is None else config.split_lists:
         positive = cohort.loc[cohort["subset"] == subset, "positive"]
-        there = {"with a nodule": positive.any(), "without a nodule": not positive.all()}
-        if TASKS[config.task].multi_label or part:
+        there = {f"with {noun}": positive.any(), f"without {noun}": not positive.all()}
+        if config.definition.multi_label or part:
             there = {"at all": len(positive) > 0}
         if absent := [kind for kind, some in there.items() if not some]:
             problem = f"the {subset} subset would have no image {absent[0]}"
@@ -213,7 +215,8 @@ def _require_classes(cohort: pd.DataFrame, config: NihChestXrayConfig) -> None:
 
 
 def _why_absent(cohort: pd.DataFrame, config: NihChestXrayConfig, kind: str) -> str:
-    of_kind = {"with a nodule": cohort["positive"], "without a nodule": ~cohort["positive"]}.get(kind, slice(None))
+    noun = config.definition.noun
+    of_kind = {f"with {noun}": cohort["positive"], f"without {noun}": ~cohort["positive"]}.get(kind, slice(None))
     have = cohort.loc[of_kind, "patient_id"].nunique()
     advice = {
         "expert": "Look into the radiologists' files: they decide these subsets.",

@@ -11,7 +11,6 @@ import pandas as pd
 
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.planning.cohort import class_indicators, shared_patients
-from nih_chest_xray.tasks import TASKS
 from nih_chest_xray.vocabulary import NO_AUGMENTATION, SUBSETS
 
 
@@ -27,7 +26,7 @@ def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, A
       'nodule_expert' `agreement` ({subset: {radiologists' class: {text-mined class: examples}}}). Where patients may be
       shared, `shared_patients`, how many are in several subsets.
     """
-    task = TASKS[config.task]
+    task = config.definition
     classes = task.classes
     indicators = class_indicators(manifest, config)
     summary: dict[str, Any] = {"classes": list(classes), "counts": {}, "examples": {}, "augmented": {}, "patients": {}}

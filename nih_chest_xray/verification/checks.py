@@ -18,7 +18,6 @@ from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
 from nih_chest_xray.planning.cohort import shared_patients
 from nih_chest_xray.planning.manifest import make_manifest
 from nih_chest_xray.planning.summary import cap_of, cut_subsets, split_digests, summarise
-from nih_chest_xray.tasks import TASKS
 from nih_chest_xray.verification.dataset_folder import open_builder, read_metadata, read_small
 from nih_chest_xray.verification.records import Records, formats, shards
 from nih_chest_xray.verification.report import SKIPPED, Check, conclude
@@ -30,7 +29,8 @@ _SHARD = re.compile(r".*-\d{5}-of-\d{5}(\..*)?")
 _TFRECORD_FRAME = 16
 """Bytes that a TFRecord file has for each record, beside the record's own."""
 _PICTURE_FIELDS = frozenset(
-    {"image_size", "image_format", "rotation_degrees", "allow_missing_images", "allow_resized_images"}
+    {"image_size", "image_format", "jpeg_quality", "max_boxes", "rotation_degrees"}
+    | {"allow_missing_images", "allow_resized_images", "based_on"}
 )
 """Fields of a config that change no image's name and subset."""
 
@@ -260,7 +260,7 @@ def check_augmentation(dataset: Dataset, records: Records) -> Check:
     is_copy = table["augmentation"] != NO_AUGMENTATION
     is_copy |= table["image_name"] != table["image_name"].map(source_of)
     copies, originals = table[is_copy], table[~is_copy].drop(columns="bboxes")
-    nodules = [not TASKS[config.task].positive.isdisjoint(findings) for findings in originals["findings"]]
+    nodules = [not config.definition.positive.isdisjoint(findings) for findings in originals["findings"]]
     originals = originals.assign(positive=pd.Series(nodules, originals.index, bool))
     planned = make_manifest(originals, config, {})
     planned = planned[planned["augmentation"] != NO_AUGMENTATION].set_index("image_name")
