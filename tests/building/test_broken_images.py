@@ -65,7 +65,7 @@ def some(planned):
 @pytest.mark.parametrize("beam", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["local", "Beam"])
 @pytest.mark.parametrize("layout", ["folder", "archive"])
 def test_broken_images_are_left_out_with_their_copies_counted_and_listed(
-    layout, beam, phantom, planned, phantom_dir, tmp_path, make_config
+    no_pictures, layout, beam, phantom, planned, phantom_dir, tmp_path, make_config
 ):
     config = make_config(image_size=16, allow_missing_images=True, augmented_copies=1)
     whole = (build(config, phantom_dir, tmp_path / "all") / "metadata.csv").read_text().splitlines()

@@ -22,7 +22,7 @@ def rows_of(content):
 
 
 @pytest.fixture
-def make_site(phantom_dir, tmp_path, make_config):
+def make_site(phantom_dir, tmp_path, make_config, no_pictures):
     """Builds a small dataset, and returns its folder, all that its page says, its Croissant and its notice."""
 
     def make(cap=None, **fields):
