@@ -208,6 +208,8 @@ ARCHIVES = {
     "web page": Case(ReleaseError, f"images_01.tar.gz {_WEB_PAGE}", lambda: {"images_01.tar.gz": b"<html>Sign in"}),
     "empty": archive(lambda: b""),
     "tar that is not compressed": archive(tar),
+    "a byte flipped at its beginning": archive(lambda: flip(tar_gz(), 0)),
+    "gzip of nothing": archive(lambda: gzip.compress(b"")),
     "gzip of a text": archive(lambda: gzip.compress(b"text " * 500)),
     "something behind its end": archive(lambda: tar_gz() + b"<html>"),
     "tar cut before it was zipped": archive(lambda: tar_gz(tar()[:-1024]), "the tar in it ends too early"),

@@ -50,10 +50,15 @@ def test_whole_dataset_lacks_nothing_and_is_reused(whole, tmp_path):
     assert {path.name: path.stat().mtime for path in builder.data_path.iterdir()} == times
 
 
+def one_of_each_kind(names):
+    """One shard, one file of class names, and each of the others."""
+    return {re.sub(r"^.*(-of-|\.labels\.)", "", name): name for name in names}.values()
+
+
 def test_dataset_that_lacks_any_one_of_its_files_is_built_anew_and_says_so(whole, tmp_path):
     builder = copied(whole, tmp_path / "data")
     expected = files_of(builder.data_path)
-    for name in sorted(expected):
+    for name in one_of_each_kind(sorted(expected)):
         if name == "LICENSE":  # TFDS writes it for people to read.
             continue
         (builder.data_path / name).unlink()
@@ -63,7 +68,7 @@ def test_dataset_that_lacks_any_one_of_its_files_is_built_anew_and_says_so(whole
         assert [path.name for path in builder.data_path.parent.glob("*.*_1.0.0")] == []
 
 
-@pytest.mark.parametrize("change", [-1, 1], ids=["cut", "longer"])
+@pytest.mark.parametrize("change", [-1, pytest.param(1, marks=pytest.mark.slow)], ids=["cut", "longer"])
 def test_dataset_with_a_shard_of_another_size_is_built_anew(change, whole, tmp_path):
     builder = copied(whole, tmp_path / "data")
     expected = files_of(builder.data_path)
