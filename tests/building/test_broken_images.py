@@ -220,7 +220,7 @@ def test_an_archive_that_is_cut_behind_a_broken_image_is_told_with_it(phantom, p
     with pytest.warns(UserWarning, match="No dataset is made"), pytest.raises(ImageError) as caught:
         list(made.examples("train"))
     made.close()
-    assert re.search(rf"{broken} in .*\nImages behind these were not looked at: .*001.tar.gz is cut", str(caught.value))
+    assert re.search(rf"{broken} in .*\nImages after these were not checked: .*001.tar.gz is cut", str(caught.value))
 
 
 def test_the_error_names_twenty_images_and_counts_the_others():
