@@ -194,7 +194,7 @@ def test_a_truncated_shard_is_named_with_the_record_that_is_cut(folder, cut):
     path.write_bytes(path.read_bytes()[:-cut])
     done, failed = outcome(folder)
     assert failed == {"files", "records", "counts", "names"}
-    assert done["records"].offenders == (f"{path.name}, record {last}: the shard ends in the midst of it",)
+    assert done["records"].offenders == (f"{path.name}, record {last}: the shard ends in the middle of it",)
 
 
 def test_a_shard_cut_within_a_records_header_is_named(folder):
@@ -203,7 +203,7 @@ def test_a_shard_cut_within_a_records_header_is_named(folder):
     shard(folder, "test").write_bytes(content[: len(records[0]) + FRAME + 5])
     done, _ = outcome(folder)
     [broken] = done["records"].offenders
-    assert broken.endswith("record 1: the shard ends in the midst of it")
+    assert broken.endswith("record 1: the shard ends in the middle of it")
 
 
 def test_a_broken_image_in_a_sound_record_is_named(folder):
@@ -263,7 +263,7 @@ def test_a_removed_record_is_named(folder):
     assert absent.startswith(f"{name_of(records[3])}: is in row ")
     counts = " ".join(done["counts"].offenders)
     assert (
-        f"{shard(folder, 'validation').name}: {len(records) - 1} records; by dataset_info.json {len(records)}" in counts
+        f"{shard(folder, 'validation').name}: {len(records) - 1} records; {len(records)} in dataset_info.json" in counts
     )
     assert "metadata.json: examples.validation is" in counts
 
@@ -410,9 +410,9 @@ def test_a_changed_row_of_metadata_csv_is_named(folder, edit, message):
     [
         (b"name,label,subset\n", "the header is 'name,label,subset'; expected image_name,label,subset"),
         (b"image_name,label,subset\n00000001_000.png,Nodule\n", "row 2 has 2 cells; expected 3"),
-        (b"\xff\xfe", "metadata.csv: is no CSV in UTF-8"),
+        (b"\xff\xfe", "metadata.csv: is not CSV in UTF-8"),
         (b"", "the header is ''"),
-        (None, "metadata.csv: is not there"),
+        (None, "metadata.csv: does not exist"),
     ],
 )
 def test_a_metadata_csv_that_cannot_be_read_is_a_failure_not_an_exception(folder, content, message):
@@ -427,8 +427,8 @@ def test_a_metadata_csv_that_cannot_be_read_is_a_failure_not_an_exception(folder
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "metadata.json: is not there"),
-        ("{", "metadata.json: is no JSON"),
+        (None, "metadata.json: does not exist"),
+        ("{", "metadata.json: is not JSON"),
         ("[]", "metadata.json: is a list; expected an object"),
         ({"augmentations": ["darker"]}, "augmentation 'darker' is not registered"),
         ({"invented": 1}, "metadata.json: config has a key 'invented', which the package does not write"),
@@ -452,7 +452,7 @@ def test_a_removed_shard_is_named(folder):
     shard(folder, "test").unlink()
     done, failed = outcome(folder)
     assert failed == {"files", "counts", "names"}
-    assert done["files"].offenders == (f"{shard(folder, 'test').name}: is named by dataset_info.json, but not there",)
+    assert done["files"].offenders == (f"{shard(folder, 'test').name}: is in dataset_info.json, but does not exist",)
 
 
 def test_an_extra_shard_is_named(folder):
@@ -460,7 +460,7 @@ def test_an_extra_shard_is_named(folder):
     shutil.copy(shard(folder, "test"), extra)
     done, failed = outcome(folder)
     assert failed == {"files"}
-    assert done["files"].offenders == (f"{extra.name}: is there, but not named by dataset_info.json",)
+    assert done["files"].offenders == (f"{extra.name}: exists, but is not named by dataset_info.json",)
 
 
 def test_a_size_that_is_not_recorded_is_named(folder):
@@ -471,7 +471,7 @@ def test_a_size_that_is_not_recorded_is_named(folder):
     assert failed == {"files"}
     [wrong] = done["files"].offenders
     assert wrong.startswith(
-        f"the shards of test have {shard(folder, 'test').stat().length:,} bytes; by dataset_info.json"
+        f"the shards of test have {shard(folder, 'test').stat().length:,} bytes; dataset_info.json says"
     )
 
 
@@ -485,7 +485,7 @@ def test_labels_in_another_order_than_the_configs_are_named(folder):
 def test_a_missing_file_of_class_names_is_named(folder, name):
     (folder / f"{name}.labels.txt").unlink()
     done, _ = outcome(folder)
-    assert done["files"].offenders[0] == f"{name}.labels.txt: is not there"
+    assert done["files"].offenders[0] == f"{name}.labels.txt: does not exist"
 
 
 @pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
@@ -597,7 +597,7 @@ def test_images_that_the_release_lacks_are_counted(built, phantom, phantom_dir, 
     done, failed = outcome(built, tmp_path)
     assert failed == set()
     assert done["pixels"].seen.startswith(f"{len(kept)} of {len(rows)} images")
-    assert f"; of {len(rows) - len(kept)} more {tmp_path} lacks the source" in done["pixels"].seen
+    assert f"; for {len(rows) - len(kept)} more {tmp_path} lacks the source" in done["pixels"].seen
 
 
 def test_an_image_of_the_release_that_is_broken_is_named(built, phantom, phantom_dir, tmp_path):
@@ -654,7 +654,7 @@ def test_a_trial_build_passes_and_is_called_one(phantom_dir, tmp_path, make_conf
     edit_metadata_json(folder, max_examples_per_split=3)
     done, failed = outcome(folder)
     assert failed == {"counts"}
-    assert done["counts"].offenders[0] == "train: 4 sound records; by metadata.json's max_examples_per_split 3"
+    assert done["counts"].offenders[0] == "train: 4 sound records; metadata.json's max_examples_per_split is 3"
 
 
 def test_a_record_that_a_trial_build_lost_is_named(phantom_dir, tmp_path, make_config):
@@ -803,10 +803,10 @@ def test_a_missing_and_a_surplus_shard_of_a_second_format_are_named(several, oth
     done, failed = outcome(several)
     assert failed == {"files", "records", "counts"}
     missing, extra = done["files"].offenders
-    assert missing.startswith(f"{path.name}: is ")
-    assert "not there" in missing
-    assert extra == f"{surplus.name}: is there, but not named by dataset_info.json"
-    assert f"{path.name}: 0 records; by dataset_info.json {len(names)}" in done["counts"].offenders
+    assert missing.startswith(f"{path.name}: ")
+    assert "does not exist" in missing
+    assert extra == f"{surplus.name}: exists, but is not named by dataset_info.json"
+    assert f"{path.name}: 0 records; {len(names)} in dataset_info.json" in done["counts"].offenders
     assert [text.split(":")[0] for text in done["records"].offenders] == names
     assert all(text.endswith(f"but in no sound {other} record") for text in done["records"].offenders)
 
@@ -1034,7 +1034,7 @@ def test_of_a_data_dir_each_config_is_checked_in_its_newest_version(built, tmp_p
 def test_a_dataset_of_another_name_is_refused(folder):
     path = folder / "dataset_info.json"
     path.write_text(path.read_text().replace('"name": "nih_chest_xray"', '"name": "mnist"'))
-    with pytest.raises(UsageError, match="holds the dataset 'mnist', which is not of this package"):
+    with pytest.raises(UsageError, match="holds the dataset 'mnist', which this package did not build"):
         verify(folder)
 
 
@@ -1045,10 +1045,10 @@ def test_a_file_without_which_tfds_opens_nothing_is_named(folder, name):
     done, failed = outcome(folder)
     assert failed == {"files"}
     [wrong] = done["files"].offenders
-    assert wrong.startswith(f"{name}: is no JSON (")
+    assert wrong.startswith(f"{name}: is not JSON (")
     path.unlink()
     if name == "features.json":
-        assert outcome(folder)[0]["files"].offenders == ("features.json: is not there",)
+        assert outcome(folder)[0]["files"].offenders == ("features.json: does not exist",)
 
 
 def test_a_pipe_in_a_shards_place_is_a_failure_and_not_waited_for(folder):
