@@ -63,7 +63,7 @@ def check(
     named = frozenset().union(*(source.names for source in found.sources if source.certain and not source.one_pass))
     if plan is None:
         later = ("broken", "download", "examples", "room")
-        seen = f"{len(named):,} beside archives; only the tables say which of them are needed"
+        seen = f"{len(named):,} outside archives; only the tables say which of them are needed"
         images = Check("images", SKIPPED, seen)
         return [*done, images, *(Check(name, SKIPPED, "needs the tables") for name in later)]
     wanted = frozenset(plan.cohort["image_name"])

@@ -88,7 +88,7 @@ def test_broken_images_are_left_out_with_their_copies_counted_and_listed(
     assert {check.status for name, check in done.items() if name != "splits"} == {"ok"}
     assert f"{len(broken)} source images were broken at the build and are not stored" in done["pixels"].seen
     write_site(folder, tmp_path / "site")
-    told = f"{len(broken)} of the images that this config would hold were not there when it was built, or broken"
+    told = f"{len(broken)} of the images that this config would hold were missing when it was built, or broken"
     for name in ("index.html", "croissant.json"):
         assert told in (tmp_path / "site" / name).read_text()
 
