@@ -88,7 +88,7 @@ def test_broken_images_are_left_out_with_their_copies_counted_and_listed(
     assert {check.status for name, check in done.items() if name != "splits"} == {"ok"}
     assert f"{len(broken)} source images were broken at the build and are not stored" in done["pixels"].seen
     write_site(folder, tmp_path / "site")
-    told = f"{len(broken)} of the images that this config would hold were not there when it was built, or broken"
+    told = f"{len(broken)} of the images that this config would hold were missing when it was built, or broken"
     for name in ("index.html", "croissant.json"):
         assert told in (tmp_path / "site" / name).read_text()
 
@@ -220,7 +220,7 @@ def test_an_archive_that_is_cut_behind_a_broken_image_is_told_with_it(phantom, p
     with pytest.warns(UserWarning, match="No dataset is made"), pytest.raises(ImageError) as caught:
         list(made.examples("train"))
     made.close()
-    assert re.search(rf"{broken} in .*\nImages behind these were not looked at: .*001.tar.gz is cut", str(caught.value))
+    assert re.search(rf"{broken} in .*\nImages after these were not checked: .*001.tar.gz is cut", str(caught.value))
 
 
 def test_the_error_names_twenty_images_and_counts_the_others():

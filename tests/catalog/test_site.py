@@ -184,7 +184,7 @@ def test_a_folder_that_is_no_site_is_left_alone(tiny, tmp_path, capsys):
     out.mkdir()
     (out / "catalog.json").write_text('{"generator": "another"}')
     assert main(["catalog", str(tiny), "--out", str(out)]) == 2
-    assert "is no site of this command; name another --out" in capsys.readouterr().err
+    assert "is not a site of this command; name another --out" in capsys.readouterr().err
     assert [path.read_text() for path in out.iterdir()] == ['{"generator": "another"}']
 
 
@@ -291,9 +291,9 @@ def test_a_link_to_a_site_stays_a_link(quick, tiny, out, tmp_path):
         ),
         (swap_labels, "metadata.csv .* or gives them other labels"),
         (lambda folder: (folder / "label.labels.txt").unlink(), "has no label.labels.txt; .* build it anew"),
-        (lambda folder: cut(folder, "dataset_info.json"), r"dataset_info\.json: is no JSON \("),
-        (lambda folder: cut(folder, "features.json"), r"features\.json: is no JSON \("),
-        (lambda folder: cut(folder, "metadata.json"), r"metadata\.json: is no JSON \("),
+        (lambda folder: cut(folder, "dataset_info.json"), r"dataset_info\.json: is not JSON \("),
+        (lambda folder: cut(folder, "features.json"), r"features\.json: is not JSON \("),
+        (lambda folder: cut(folder, "metadata.json"), r"metadata\.json: is not JSON \("),
         (lambda folder: cut(folder, SHARD), r"its records \(truncated record at \d+[^{\[]*\)"),
         (lambda folder: (folder / SHARD).unlink(), "No such file"),
     ],
@@ -304,7 +304,7 @@ def test_a_damaged_dataset_is_refused_in_one_line(change, message, tiny, tmp_pat
     assert main(["catalog", str(folder), "--out", str(tmp_path / "site")]) == 2
     [line] = capsys.readouterr().err.splitlines()[-1:]
     assert re.match(rf"nih-chest-xray catalog: {folder} .*{message}", line), line
-    assert "build it anew" in line or line.endswith(f"; `nih-chest-xray verify {folder}` tells what is wrong")
+    assert "build it anew" in line or line.endswith(f"; `nih-chest-xray verify {folder}` says what is wrong")
     assert set(names_in(tmp_path)) - {".site.lock"} == {"broken"}
 
 

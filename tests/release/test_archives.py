@@ -121,7 +121,7 @@ def test_a_build_has_the_archives_images_in_the_subsets_of_a_full_build_and_need
     assert said in (tmp_path / "site" / "index.html").read_text().replace("&#39;", "'")
     croissant = json.loads((tmp_path / "site" / "croissant.json").read_text())
     assert croissant["description"].startswith(said)
-    assert any("is no random part of all" in bias for bias in croissant["rai:dataBiases"])
+    assert any("is not a random sample" in bias for bias in croissant["rai:dataBiases"])
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ def test_images_that_the_release_lacks_are_counted(sound, phantom, phantom_dir, 
     done, failed = outcome(sound, tmp_path)
     assert failed == set()
     assert done["pixels"].seen.startswith(f"{len(kept)} of {len(rows)} images")
-    assert f"; of {len(rows) - len(kept)} more {tmp_path} lacks the source" in done["pixels"].seen
+    assert f"; for {len(rows) - len(kept)} more {tmp_path} lacks the source" in done["pixels"].seen
 
 
 def test_an_image_of_the_release_that_is_broken_is_named(sound, phantom, phantom_dir, tmp_path):
@@ -252,7 +252,7 @@ def test_a_trial_build_passes_and_is_called_one(phantom_dir, tmp_path, make_conf
     edit_metadata_json(folder, max_examples_per_split=3)
     done, failed = outcome(folder)
     assert failed == {"counts"}
-    assert done["counts"].offenders[0] == "train: 4 sound records; by metadata.json's max_examples_per_split 3"
+    assert done["counts"].offenders[0] == "train: 4 sound records; metadata.json's max_examples_per_split is 3"
 
 
 def test_a_record_that_a_trial_build_lost_is_named(phantom_dir, tmp_path, make_config):
@@ -418,7 +418,7 @@ def test_of_a_data_dir_each_config_is_checked_in_its_newest_version(sound, tmp_p
 def test_a_dataset_of_another_name_is_refused(folder):
     path = folder / "dataset_info.json"
     path.write_text(path.read_text().replace('"name": "nih_chest_xray"', '"name": "mnist"'))
-    with pytest.raises(UsageError, match="holds the dataset 'mnist', which is not of this package"):
+    with pytest.raises(UsageError, match="holds the dataset 'mnist', which this package did not build"):
         verify(folder)
 
 

@@ -225,7 +225,7 @@ DAMAGES = {
     "cut in a header": (
         cut_in_a_header,
         LOST | {"files"},
-        {"records": ("record 1: the shard ends in the midst of it$",)},
+        {"records": ("record 1: the shard ends in the middle of it$",)},
     ),
     # The record's fields are sound, so that its name and label still count.
     "a broken image": (broken_image, {"records"}, {"records": (f"{TRAIN}, record 5 \\({{name}}\\): the PNG of ",)}),
@@ -238,7 +238,7 @@ DAMAGES = {
     "another image": (
         other_image(NOISE),
         {"files"},
-        {"files": ("^the shards of test have [0-9,]+ bytes; by dataset_info.json",)},
+        {"files": ("^the shards of test have [0-9,]+ bytes; dataset_info.json says",)},
     ),
     **{
         f"{name} {told}": (
@@ -349,11 +349,11 @@ DAMAGES = {
     "metadata.csv of other bytes": (
         written("metadata.csv", b"\xff\xfe"),
         {"files"},
-        {"files": ("metadata.csv: is no CSV in UTF-8",)},
+        {"files": ("metadata.csv: is not CSV in UTF-8",)},
     ),
-    "no metadata.csv": (without("metadata.csv"), {"files"}, {"files": ("metadata.csv: is not there",)}),
-    "no metadata.json": (without("metadata.json"), {"files"}, {"files": "metadata.json: is not there"}),
-    "metadata.json cut": (written("metadata.json", b"{"), {"files"}, {"files": "metadata.json: is no JSON"}),
+    "no metadata.csv": (without("metadata.csv"), {"files"}, {"files": ("metadata.csv: does not exist",)}),
+    "no metadata.json": (without("metadata.json"), {"files"}, {"files": "metadata.json: does not exist"}),
+    "metadata.json cut": (written("metadata.json", b"{"), {"files"}, {"files": "metadata.json: is not JSON"}),
     "an augmentation that is not registered": (
         edited("metadata.json", lambda said: said["config"].update(augmentations=["darker"])),
         {"files"},
@@ -362,12 +362,12 @@ DAMAGES = {
     "a shard removed": (
         lambda folder: shard(folder, "test").unlink(),
         {"files", "counts", "names"},
-        {"files": (f"^{TEST}: is named by dataset_info.json, but not there$",)},
+        {"files": (f"^{TEST}: is in dataset_info.json, but does not exist$",)},
     ),
     "a shard more": (
         extra_shard,
         {"files"},
-        {"files": ("^nih_chest_xray-test.tfrecord-00001-of-00002: is there, but not named by dataset_info.json$",)},
+        {"files": ("^nih_chest_xray-test.tfrecord-00001-of-00002: exists, but is not named by dataset_info.json$",)},
     ),
     "a shard a pipe": (
         pipe,
@@ -380,7 +380,7 @@ DAMAGES = {
         {"files": r"label is ClassLabel \(\) int64 \['Nodule', 'No Finding'\], by the config"},
     ),
     **{
-        f"no {name}": (without(name), {"files", *more}, {"files": f"^{name}: is not there"})
+        f"no {name}": (without(name), {"files", *more}, {"files": f"^{name}: does not exist"})
         for name, more in (
             ("label.labels.txt", ("counts", "names")),
             ("bboxes-finding.labels.txt", ()),
@@ -390,9 +390,9 @@ DAMAGES = {
     "dataset_info.json cut": (
         written("dataset_info.json", b"{"),
         {"files"},
-        {"files": (r"^dataset_info.json: is no JSON \(",)},
+        {"files": (r"^dataset_info.json: is not JSON \(",)},
     ),
-    "features.json cut": (written("features.json", b"{"), {"files"}, {"files": (r"^features.json: is no JSON \(",)}),
+    "features.json cut": (written("features.json", b"{"), {"files"}, {"files": (r"^features.json: is not JSON \(",)}),
     "features without an image": (
         edited("features.json", lambda said: said["featuresDict"]["features"].pop("image")),
         {"files", "records"},

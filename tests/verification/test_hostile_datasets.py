@@ -122,7 +122,7 @@ def test_a_pipe_called_as_the_sites_list_is_not_waited_for(lay_out, tmp_path):
     os.mkfifo(tmp_path / "site" / "catalog.json")
     said = catalog(folder, tmp_path)
     assert (said.code, said.error.count("\n")) == (2, 1)
-    assert "is no site of this command" in said.error
+    assert "is not a site of this command" in said.error
 
 
 def test_a_dataset_in_a_bucket_is_read(lay_out, built):
