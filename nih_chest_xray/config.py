@@ -260,10 +260,15 @@ def config_of(text: str) -> NihChestXrayConfig:
     named = {config.name: config for config in NAMED_CONFIGS}
     if text in named:
         return named[text]
+    expected = f"--config {text!r}: expected one of {', '.join(named)}, or a JSON object of fields"
     try:
-        config = NihChestXrayConfig(**json.loads(text))
-    except json.JSONDecodeError:
-        raise UsageError(f"--config {text!r}: expected one of {', '.join(named)}, or a JSON object.") from None
+        fields = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{expected} ({error})." if text.lstrip().startswith("{") else f"{expected}.") from None
+    if not isinstance(fields, dict) or not fields:
+        raise UsageError(f"{expected}.")
+    try:
+        config = NihChestXrayConfig(**fields)
     except (TypeError, ValueError) as error:
         raise UsageError(f"--config: {error}") from None
     if config.name in named:

@@ -44,6 +44,10 @@ _LICENCE = (
     "The usage of the data set is unrestricted. But you should provide the link to our original download site,"
     " acknowledge the NIH Clinical Center and provide a citation to our CVPR 2017 paper. (NIH, FAQ)"
 )
+_MANUAL_DIR = (
+    "It may hold the NIH's archives, Kaggle's folders or zip file, or images in one folder; `nih-chest-xray check DIR`"
+    " says what a build finds in a folder. Without a manual_dir everything is downloaded."
+)
 _LICENCE_OF_PHANTOMS = "Drawn by the package nih_chest_xray, whose code is under the Apache License 2.0."
 
 
@@ -123,6 +127,10 @@ class Builder(HookedBuilder):
 
         tfds build nih_chest_xray --manual_dir DIR --config '{{"name": "my_part", "allow_missing_images": true}}'
     """
+
+    def __init__(self, *, data_dir: epath.PathLike | None = None, **kwargs: Any) -> None:
+        """Takes TFDS's arguments. A `~` of data_dir is expanded, which TFDS and its writers do differently."""
+        super().__init__(data_dir=epath.Path(data_dir).expanduser() if data_dir else None, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
@@ -285,14 +293,12 @@ class Builder(HookedBuilder):
             if named is None:
                 return Release(place="the manual_dir (none was given)")
             problem = "is empty" if folder.is_dir() else "is not a directory" if folder.exists() else "does not exist"
-            raise ReleaseError(
-                f"The manual_dir {folder} {problem}. What it may hold:\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
-            )
+            raise ReleaseError(f"The manual_dir {folder} {problem}. {_MANUAL_DIR}")
         found = find_for_config(folder, config, known)
         if named and not found.tables and not found.sources and not found.refused:
             raise ReleaseError(
                 f"Nothing of the NIH's release is in the manual_dir {folder} or the folders in it: no label file, no"
-                f" archive, no image.{found.not_taken()} What it may hold:\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+                f" archive, no image.{found.not_taken()} {_MANUAL_DIR}"
             )
         return found
 

@@ -84,7 +84,8 @@ def warn_of_broken(report: Report, written: pd.DataFrame, config: NihChestXrayCo
     if report.broken:
         shown = "; ".join(image.problem for image in report.broken[:3])
         warnings.warn(
-            f"{len(report.broken):,} broken images are left out, with their augmented copies:"
+            f"{'1 broken image is' if len(report.broken) == 1 else f'{len(report.broken):,} broken images are'} left"
+            " out, augmented copies too:"
             f" {shown}{'; …' if report.broken[3:] else ''}. All are listed in metadata.json's broken_images. Without"
             f" them there are: {json.dumps(summarise(written, config)['counts'])}.",
             stacklevel=2,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Set
 
@@ -45,8 +46,8 @@ def complete_tables(
         problem = f"not found in {found.place}, and the download failed ({error})."
         if needed or not config.allow_missing_images:
             raise ReleaseError(
-                f"{' and '.join(needed + boxes)}: {problem} Download by hand from {RELEASE_PAGE} into the manual_dir."
-                f"{found.not_taken()}"
+                f"{' and '.join(needed + boxes)}: {problem} Get them with your browser from"
+                f" {RELEASE_PAGE}, and name the folder where they are as the manual_dir.{found.not_taken()}"
             ) from error
         warnings.warn(f"{BOX_FILE}: {problem} No image has bounding boxes.", stacklevel=2)
         return found
@@ -108,7 +109,7 @@ def complete_images(found: Release, wanted: Set[str], known: Mapping[str, KnownF
     print(
         f"{len(missing):,} of the {len(wanted):,} images that this config needs are not in {found.place}. They are in"
         f" {len(needed)} of the NIH's archives ({sum(file.size for file in needed.values()) / 1e9:.1f} GB).",
-        flush=True,
+        file=sys.stderr,
     )
     try:
         paths = fetch(needed)

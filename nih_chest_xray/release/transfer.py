@@ -21,6 +21,7 @@ import queue
 import re
 import shutil
 import stat
+import sys
 import tempfile
 import threading
 import time
@@ -37,7 +38,7 @@ from nih_chest_xray.release.files import CHUNK
 from nih_chest_xray.release.release import KnownFile
 from nih_chest_xray.system import locks
 from nih_chest_xray.system.bars import bar
-from nih_chest_xray.system.disk_space import Need, require_room
+from nih_chest_xray.system.disk_space import Need, readable, require_room
 from nih_chest_xray.system.paths import is_remote
 from nih_chest_xray.system.removal import UNFINISHED_DOWNLOAD, remove
 
@@ -115,7 +116,7 @@ def fetch(
         there = sum(_part_size(_part(paths[name]), known.size) for name, known in left.items())
         require_room([Need(folder, total - there, "the files to download"), *also_needed])
         if left:
-            print(f"Downloading {', '.join(left)} into {folder}: {(total - there) / 1e9:.2f} GB.", flush=True)
+            _say(f"Downloading {', '.join(left)} into {folder}: {readable(total - there)}.")
         options = {"total": total, "initial": there, "unit": "B", "unit_scale": True}
         with bar(_BAR, _LOG_LINE, desc="download", disable=not (show_progress and total), **options) as shown:
             line = _Line(patience, shown.update)
@@ -124,13 +125,18 @@ def fetch(
     return paths
 
 
+def _say(text: str) -> None:
+    """Tells how it goes, where the bar is and above it: a command's stdout is for its result."""
+    tqdm.tqdm.write(text, file=sys.stderr)
+
+
 def _only_download(folder: epath.Path) -> locks.Held:
     """Waits until no other process downloads into a folder, and says so, so that nothing is downloaded twice."""
     path = folder / ".nih_chest_xray.lock"
     try:
         return locks.take(path)
     except locks.HeldError:
-        print(f"Another process downloads into {folder}: waiting until it is done.", flush=True)
+        _say(f"Another process downloads into {folder}: waiting until it is done.")
         return locks.take(path, wait=True)
 
 
@@ -291,7 +297,7 @@ class _Transfer:
                     ) from error
                 pause = max(self._patience.pauses[failures], min(error.pause, self._patience.longest))
                 failures += 1
-                tqdm.tqdm.write(
+                _say(
                     f"{self._name}: {error}, after {self._have:,} of {self._known.size:,} bytes. Trying again in"
                     f" {pause:g} s."
                 )
@@ -304,7 +310,7 @@ class _Transfer:
                     f"{self._place} is not the NIH's file: its SHA-256 is {self._digest.hexdigest()}, expected"
                     f" {self._known.sha256}"
                 )
-            tqdm.tqdm.write(f"{self._name}: its parts do not make the NIH's file. It is downloaded anew.")
+            _say(f"{self._name}: its parts do not make the NIH's file. It is downloaded anew.")
             self._restart()
             farthest, again = 0, True
 

@@ -28,11 +28,14 @@ def bar(drawn: str, line: str, **options: Any) -> Any:
 
 
 class _Lines:
-    """Makes a line of each state of a bar, which is drawn over the last one on a terminal."""
+    """Makes a line of each new state of a bar, which is drawn over the last one on a terminal."""
+
+    _last = ""
 
     def write(self, text: str) -> None:
-        if text := text.strip("\r\n "):
+        if (text := text.strip("\r\n ")) and text != self._last:
             sys.stderr.write(f"{text}\n")
+            self._last = text
 
     def flush(self) -> None:
         sys.stderr.flush()

@@ -75,7 +75,7 @@ def test_broken_images_are_left_out_with_their_copies_counted_and_listed(
         warnings.simplefilter("always")
         folder = build(config, release, tmp_path / "data", beam)
     last = [str(warning.message) for warning in warned if warning.category is UserWarning][-1]
-    assert last.startswith(f"{len(broken)} broken images are left out, with their augmented copies: {min(broken)} in ")
+    assert last.startswith(f"{len(broken)} broken images are left out, augmented copies too: {min(broken)} in ")
     assert str(release) in last
     stems = {name.removesuffix(".png") for name in broken}
     assert (folder / "metadata.csv").read_text().splitlines() == [row for row in whole if row[:12] not in stems]

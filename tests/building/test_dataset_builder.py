@@ -350,9 +350,9 @@ def broken_image(folder, phantom):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda folder, phantom: None, ReleaseError, "manual_dir .*/release does not exist. What it may hold"),
-        (lambda folder, phantom: folder.mkdir(), ReleaseError, "manual_dir .*/release is empty. What it may hold"),
-        (no_folder, ReleaseError, "manual_dir .*/release is not a directory. What it may hold"),
+        (lambda folder, phantom: None, ReleaseError, "manual_dir .*/release does not exist. It may hold"),
+        (lambda folder, phantom: folder.mkdir(), ReleaseError, "manual_dir .*/release is empty. It may hold"),
+        (no_folder, ReleaseError, "manual_dir .*/release is not a directory. It may hold"),
         (unrelated, ReleaseError, "Nothing of the NIH's release is in the manual_dir"),
         (cut_archive, ReleaseError, "images_001.tar.gz is cut or corrupt"),
         (broken_image, ImageError, r"0000.*\.png in .*images: the PNG of 5000 bytes is cut or corrupt"),
