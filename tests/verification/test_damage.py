@@ -259,7 +259,7 @@ DAMAGES = {
         {
             "names": ("^{name}: is in row ",),
             "counts": [
-                f"{VALIDATION}: {{fewer}} records; by dataset_info.json {{all}}",
+                f"{VALIDATION}: {{fewer}} records; {{all}} in dataset_info.json",
                 "metadata.json: examples.validation is",
             ],
         },

@@ -125,10 +125,10 @@ def test_a_missing_and_a_surplus_shard_of_a_second_format_are_named(several, oth
     done, failed = outcome(several)
     assert failed == {"files", "records", "counts"}
     missing, extra = done["files"].offenders
-    assert missing.startswith(f"{path.name}: is ")
-    assert "not there" in missing
+    assert missing.startswith(f"{path.name}: ")
+    assert "does not exist" in missing
     assert extra == f"{surplus.name}: exists, but is not named by dataset_info.json"
-    assert f"{path.name}: 0 records; by dataset_info.json {len(names)}" in done["counts"].offenders
+    assert f"{path.name}: 0 records; {len(names)} in dataset_info.json" in done["counts"].offenders
     assert [text.split(":")[0] for text in done["records"].offenders] == names
     assert all(text.endswith(f"but in no sound {other} record") for text in done["records"].offenders)
 
