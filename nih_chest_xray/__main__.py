@@ -8,6 +8,7 @@ import importlib
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -341,9 +342,8 @@ def _catalog(parsed: argparse.Namespace) -> int:
 
 def _refuse(command: str, error: Exception, code: int = 2) -> int:
     """Says what is wrong, on one line that a terminal can take whatever a dataset's files are called."""
-    # Some errors have a line for each image.
-    sentences = [each if each.endswith((".", ":")) else f"{each}." for each in str(error).splitlines()]
-    print(f"nih-chest-xray {command}: {line(' '.join(sentences), 4000)}", file=sys.stderr)
+    sentences = re.sub(r"(?<![.:])\n", ".\n", str(error).strip())  # Some errors have a line for each image.
+    print(f"nih-chest-xray {command}: {line(sentences, 4000)}", file=sys.stderr)
     return code
 
 
