@@ -29,7 +29,7 @@ class BalancedGroupKFold(BaseCrossValidator):
     It differs from scikit-learn's `StratifiedGroupKFold`:
 
     - `y` may be an indicator matrix, such as the 14 findings of each image. Every column is balanced at once.
-    - The number of samples and the number of groups in each fold are balanced too.
+    - Folds have the same number of groups too, to one.
     - It always shuffles, and all groups take part in the draw. `random_state` is 0 unless told otherwise, so that two
       runs have the same folds.
     - The folds do not depend on the order of the samples, the names of the classes, the order of the columns, or the
