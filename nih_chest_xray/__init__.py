@@ -14,5 +14,5 @@ __all__ = ["Builder", "NihChestXrayConfig", "register_augmentation"]
 
 
 def __dir__() -> list[str]:
-    """Returns the public names, without the folders that importing them has loaded."""
+    """Returns the public names, without the submodules that importing them has loaded."""
     return [*__all__, "__version__"]
