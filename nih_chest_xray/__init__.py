@@ -34,5 +34,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Returns the public names, without the folders that importing them has loaded."""
+    """Returns the public names, without the submodules that importing them has loaded."""
     return [*__all__, "__version__"]

@@ -257,7 +257,7 @@ ARCHIVES = {
     ),
     "number that the NIH has not": Case(
         ReleaseError,
-        "images_13.tar.gz is none of the NIH's twelve archives.*get it again from the NIH's page",
+        "images_13.tar.gz is not one of the NIH's twelve archives.*get it again from the NIH's page",
         lambda: {"images_13.tar.gz": tar_gz()},
         functools.partial(read_release, own=False),
     ),
@@ -447,7 +447,7 @@ LISTS = {
     "gzip, a bomb": official(zeros(31), f" unpacks to more than .*{_GET_AGAIN}"),
     "image in both": Case(
         CohortError,
-        rf"1 images, such as {NAMES[9]}, stand in both of train_val_list.txt and test_list.txt; .*Download the two",
+        rf"1 images, such as {NAMES[9]}, are in both of train_val_list.txt and test_list.txt; .*Download the two",
         lambda: {OFFICIAL_LISTS["test"]: lines(*NAMES[:8], NAMES[9])},
         functools.partial(read_release, split="official"),
     ),

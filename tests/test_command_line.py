@@ -346,11 +346,3 @@ def test_the_table_of_configs_fits_80_columns_and_names_each_with_its_size(capsy
     assert rows["nodule"] == ["29,210", "3,651", "3,651", "4.05", "GB"]  # As the README has it.
     told = " ".join(" ".join(lines).split())
     assert all(" ".join(config.description.split()) in told for config in NAMED_CONFIGS)
-
-
-def test_the_package_shows_its_public_names_alone():
-    public = {"Builder", "NihChestXrayConfig", "register_augmentation"}
-    assert set(dir(nih_chest_xray)) == public | {"__version__"}
-    names = {}
-    exec("from nih_chest_xray import *", names)
-    assert set(names) - {"__builtins__"} == public

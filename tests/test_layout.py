@@ -34,6 +34,9 @@ def test_the_package_shows_its_public_names_alone():
     for name in names:
         assert hasattr(nih_chest_xray, name)
     assert not hasattr(nih_chest_xray, "splitter")
+    imported: dict[str, object] = {}
+    exec("from nih_chest_xray import *", imported)
+    assert imported.keys() - {"__builtins__"} == {*names} - {"__version__"}
 
 
 def test_importing_the_package_leaves_scikit_learn_alone():

@@ -167,7 +167,7 @@ def test_a_subset_of_which_all_images_are_broken_is_an_error_that_says_so(
             build(make_config(image_size=16, allow_missing_images=allowed), release, tmp_path / "data", beam)
     assert f"\n{planned['validation'][0]} in " in str(caught.value)
     if allowed:
-        assert "Nothing is left of the subset validation, and TFDS stores no empty one." in str(caught.value)
+        assert "Nothing is left of the subset validation, and TFDS cannot store an empty subset." in str(caught.value)
     assert not list((tmp_path / "data").glob("**/dataset_info.json"))
 
 

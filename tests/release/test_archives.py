@@ -154,7 +154,7 @@ def test_what_the_archives_lack_is_said(phantom_dir, make_config, monkeypatch):
     texts = [str(warning.message) for warning in warned]
     assert "config 'test', archives=[3]: the dataset will have no subset validation and no test." in texts
     assert "config 'test', archives=[3]: train has no image of Nodule: AUROC is undefined there." in texts
-    with pytest.raises(CohortError, match=r"'test', archives=\[12\]: none of the config's images is in these"):
+    with pytest.raises(CohortError, match=r"'test', archives=\[12\]: these hold none of the config's images"):
         planned(make_config(archives=[12]), phantom_dir)
 
 

@@ -159,7 +159,7 @@ def test_a_build_of_lists_says_what_it_was_made_of_and_is_verified(no_pictures, 
 
 def test_a_list_that_does_not_exist_is_named_with_what_its_path_is_taken_from(lists_dir, tmp_path):
     lists = {"train": "mine/train_list.txt", "validation": "nowhere/test_list.txt"}
-    with pytest.raises(ReleaseError, match=f"^{lists_dir}/nowhere/test_list.txt does not exist.*below the manual_dir"):
+    with pytest.raises(ReleaseError, match=f"^{lists_dir}/nowhere/test_list.txt does not exist.*relative to the"):
         built(lists_dir, tmp_path / "data", split_lists=lists)
 
 
@@ -174,5 +174,5 @@ def test_other_lists_under_the_nihs_names_are_told_of_and_used_if_they_fit(phant
         cohort = make_plan(read_tables(found, config, known_files()), config).cohort
     assert set(cohort.loc[cohort["subset"] == "test", "image_name"]) == {*names} & {*cohort["image_name"]}
     path.write_text("\n".join(names[:-5]))
-    with pytest.raises(CohortError, match="stand in neither .* name them in split_lists, with the split 'lists'"):
+    with pytest.raises(CohortError, match="are in neither .* name them in split_lists, with the split 'lists'"):
         make_plan(read_tables(found, config, known_files()), config)

@@ -345,7 +345,7 @@ def test_jpegs_are_the_same_picture_whatever_the_encoder_and_another_picture_is_
 
 def test_a_cut_jpeg_is_refused():
     content = codec.encode(np.zeros((64, 64), np.uint8), "jpeg")
-    with pytest.raises(codec.ImageError, match=r"no JPEG, or one that is cut or corrupt: \d+ bytes"):
+    with pytest.raises(codec.ImageError, match=r"not a JPEG, or cut or corrupt: \d+ bytes"):
         digest_image(content[:-20], "jpeg")
 
 
