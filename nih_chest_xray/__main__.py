@@ -67,7 +67,7 @@ def _libraries_silenced() -> Iterator[None]:
         yield
         return
     # TensorFlow 2.21 logs before it reads that level. So compiled code gets no stderr; Python's goes on as it was.
-    like = {"encoding": sys.stderr.encoding, "errors": sys.stderr.errors, "buffering": 1}
+    like: dict[str, Any] = {"encoding": sys.stderr.encoding, "errors": sys.stderr.errors, "buffering": 1}
     with open(os.dup(2), "w", **like) as python, contextlib.redirect_stderr(python):  # noqa: PTH123
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
             os.dup2(nowhere.fileno(), 2)
