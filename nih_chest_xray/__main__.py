@@ -63,11 +63,12 @@ def _libraries_silenced() -> Iterator[None]:
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.set_verbosity(logging.ERROR)
-    if level == "0" or sys.stderr is None or sys.stderr is not sys.__stderr__:  # The last: under pytest, for one.
+    stderr = sys.stderr
+    if level == "0" or stderr is None or stderr is not sys.__stderr__:  # The last: under pytest, for one.
         yield
         return
     # TensorFlow 2.21 logs before it reads that level. So compiled code gets no stderr; Python's goes on as it was.
-    like: dict[str, Any] = {"encoding": sys.stderr.encoding, "errors": sys.stderr.errors, "buffering": 1}
+    like: dict[str, Any] = {"encoding": stderr.encoding, "errors": stderr.errors, "buffering": 1}
     with open(os.dup(2), "w", **like) as python, contextlib.redirect_stderr(python):  # noqa: PTH123
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123
             os.dup2(nowhere.fileno(), 2)

@@ -179,7 +179,7 @@ def test_a_wrong_manual_dir_is_said_in_one_line_that_a_terminal_shows_whole(make
         ('{"name": "x"', "Expecting ',' delimiter"),
         ('{"name": "x", "sizes": 3}', "a config has no field 'sizes'"),
         ('{"name": "x", "image_size": 3}', "image_size=3; expected a whole number from 16 to 1024"),
-        ('{"image_size": 64}', "a config of your own needs a name"),
+        ('{"image_size": 64}', "a custom config needs a name"),
         ('{"name": "nodule", "seed": 1}', "'nodule' is that of a named config"),
     ],
 )
