@@ -64,7 +64,7 @@ def _libraries_silenced() -> Iterator[None]:
     level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.set_verbosity(logging.ERROR)
     stderr = sys.stderr
-    if level == "0" or stderr is None or stderr is not sys.__stderr__:  # The last: under pytest, for one.
+    if level == "0" or stderr is not sys.__stderr__ or stderr is None:  # The second: under pytest, for one.
         yield
         return
     # TensorFlow 2.21 logs before it reads that level. So compiled code gets no stderr; Python's goes on as it was.
