@@ -4,15 +4,35 @@ Importing this package registers the dataset: `tfds.load('nih_chest_xray')` and 
 nih_chest_xray` find it.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.images.augmentation import register_augmentation
 from nih_chest_xray.nih_chest_xray_dataset_builder import Builder
 
+if TYPE_CHECKING:
+    from nih_chest_xray.planning.splitters import BalancedGroupKFold, BalancedGroupShuffleSplit
+
 __version__ = "1.0.0"
 
-__all__ = ["Builder", "NihChestXrayConfig", "register_augmentation"]
+__all__ = [
+    "BalancedGroupKFold",
+    "BalancedGroupShuffleSplit",
+    "Builder",
+    "NihChestXrayConfig",
+    "register_augmentation",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the splitters when they are asked for: scikit-learn takes a second."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from nih_chest_xray.planning import splitters
+
+    return getattr(splitters, name)
 
 
 def __dir__() -> list[str]:
-    """Returns the public names, without the folders that importing them has loaded."""
+    """Returns the public names, without the submodules that importing them has loaded."""
     return [*__all__, "__version__"]

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import io
+import json
 import os
+import re
+import shutil
 import sys
+import textwrap
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from absl import logging
+from tqdm import tqdm
 
 import nih_chest_xray
 from nih_chest_xray.errors import CatalogError, UsageError, line
 
-_DATA_DIR = "the data_dir in which datasets were built, or the folder of one (…/nih_chest_xray/nodule/1.0.0)"
-_CONFIG = "a config's name, or a JSON object of fields (default: nodule)"
-_DEFAULT_DATA_DIR = "~/tensorflow_datasets"
+_DIR = "the folder with the NIH's files; it is only read"
+_CONFIG = "a config's name, or a JSON object of its fields (default: %(default)s)"
+_BUILT = "where datasets were built, or the folder of one of them, such as …/nih_chest_xray/nodule/1.0.0"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,45 +33,103 @@ def main(arguments: Sequence[str] | None = None) -> int:
     It is 0, 1 where something is wrong, 2 where the usage is, and 130, as a shell has it, after Ctrl-C.
     """
     parser = argparse.ArgumentParser(
-        prog="nih-chest-xray", description="Build, check and share NIH ChestX-ray14 as a TensorFlow dataset."
+        prog="nih-chest-xray",
+        description="Build, check and share NIH ChestX-ray14 as a TensorFlow dataset.",
+        epilog="Example:\n  nih-chest-xray build --config sample",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"nih-chest-xray {nih_chest_xray.__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
     for add in (_add_configs, _add_check, _add_build, _add_verify, _add_catalog):
         add(commands)
     parsed = parser.parse_args(arguments)
-    _silence_tensorflow()
     try:
-        return parsed.run(parsed)
+        with _libraries_silenced(), warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = parsed.run(parsed)
+            sys.stdout.flush()
+            return code
     except KeyboardInterrupt:
         print("nih-chest-xray: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # Of `… | head`. What is left to print goes nowhere, so that Python's exit does not fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
-def _silence_tensorflow() -> None:
-    """Before it is imported: nothing here needs a GPU, and its log and TFDS's are not part of a command's output."""
+@contextlib.contextmanager
+def _libraries_silenced() -> Iterator[None]:
+    """Keeps what TensorFlow and TFDS log out of a command's output, and both from using a GPU, which nothing needs."""
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.set_verbosity(logging.ERROR)
+    stderr = sys.stderr
+    if level == "0" or stderr is not sys.__stderr__ or stderr is None:  # The second: under pytest, for one.
+        yield
+        return
+    # TensorFlow 2.21 logs before it reads that level. So compiled code gets no stderr; Python's goes on as it was.
+    like: dict[str, Any] = {"encoding": stderr.encoding, "errors": stderr.errors, "buffering": 1}
+    with open(os.dup(2), "w", **like) as python, contextlib.redirect_stderr(python):  # noqa: PTH123
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(python.fileno(), 2)
+
+
+def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
+    tqdm.write(f"warning: {line(str(message), 4000)}", file=sys.stderr)  # It leaves a bar on a line of its own.
 
 
 def _command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], int], help_line: str, description: str, example: str
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], purpose: str, more: str, *examples: str
 ) -> argparse.ArgumentParser:
+    width = max(shutil.get_terminal_size().columns - 2, 20)  # As argparse wraps the rest.
     parser = commands.add_parser(
         name,
-        help=help_line,
-        description=description,
-        epilog=f"Example:\n  nih-chest-xray {example}",
+        help=purpose,
+        description=textwrap.fill(f"{purpose[0].upper()}{purpose[1:]}. {more}", width),
+        epilog="\n  nih-chest-xray ".join(["Example:" if len(examples) == 1 else "Examples:", *examples]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
     return parser
 
 
+def _add_option(parser: argparse.ArgumentParser, name: str, **settings: Any) -> None:
+    """Adds an option of several words; TFDS's spelling of it, with `_`, is taken too and not shown."""
+    action = parser.add_argument(name, **settings)
+    settings |= {"dest": action.dest, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+    parser.add_argument(name.replace("-", "_").replace("__", "--", 1), **settings)
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", default="nodule", help=_CONFIG)
+
+
+def _add_data_dir(parser: argparse.ArgumentParser) -> None:
+    _add_option(
+        parser,
+        "--data-dir",
+        type=os.path.expanduser,
+        default=_default_data_dir(),
+        help="where datasets are built (default: %(default)s)",
+    )
+
+
+def _default_data_dir() -> str:
+    return os.environ.get("TFDS_DATA_DIR") or os.path.join("~", "tensorflow_datasets")  # noqa: PTH118
+
+
 def _add_configs(commands: Any) -> None:
     _command(
-        commands, "configs", _configs, "list the named configs", "List the named configs and their sizes.", "configs"
+        commands,
+        "configs",
+        _configs,
+        "list the named configs",
+        "Of each: how many examples the subsets have, how much of the disk they need, and what they are.",
+        "configs",
     )
 
 
@@ -75,14 +140,17 @@ def _configs(_parsed: argparse.Namespace) -> int:
     from nih_chest_xray.verification.checks import pinned_splits
     from nih_chest_xray.vocabulary import SUBSETS
 
-    row = "{:<17} {:>8} {:>11} {:>8} {:>9}  {}"
-    print(row.format("config", *SUBSETS, "disk", "what it is"))
+    row = "{:<17} {:>8} {:>11} {:>8} {:>9}"
+    print(row.format("config", *SUBSETS, "disk"))
     pinned = pinned_splits()
     for config in NAMED_CONFIGS:
         counts = [pinned[config.name][subset][0] for subset in SUBSETS] if config.name in pinned else []
         disk = readable(build_size(config, sum(counts))) if counts else "-"
         sizes = [f"{count:,}" for count in counts] or ["-"] * len(SUBSETS)
-        print(row.format(config.name, *sizes, disk, config.description))
+        print(row.format(config.name, *sizes, disk))
+        width = max(shutil.get_terminal_size().columns, 60)
+        print(textwrap.fill(config.description, width, initial_indent="  ", subsequent_indent="  "))
+    print("-: depends on files that you must request yourself.")
     return 0
 
 
@@ -92,14 +160,13 @@ def _add_check(commands: Any) -> None:
         "check",
         _check,
         "say what a build would find in a folder, and do",
-        "Say what a build would find in a folder, and do. Nothing is downloaded or written.\nExits with 0 if a build"
-        " could begin at once, with 1 if something is missing, broken or to be\ndownloaded, with 2 if there is nothing"
-        " to check.",
+        "Nothing is downloaded or written. Exits with 0 if a build could begin at once, with 1 if something is missing,"
+        " broken or to be downloaded, with 2 if there is nothing to check.",
         "check ~/Downloads/chestxray --config nodule",
     )
-    parser.add_argument("manual_dir", metavar="DIR", help="the folder with your files")
-    parser.add_argument("--config", default="nodule", help=_CONFIG)
-    parser.add_argument("--data-dir", "--data_dir", default=_DEFAULT_DATA_DIR, help="where it would be built")
+    parser.add_argument("manual_dir", metavar="DIR", type=os.path.expanduser, help=_DIR)
+    _add_config(parser)
+    _add_data_dir(parser)
     parser.add_argument("--all", action="store_true", help="decode every image that the config needs, on all cores")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -109,8 +176,7 @@ def _check(parsed: argparse.Namespace) -> int:
     from nih_chest_xray.verification import preflight, report
 
     try:
-        data_dir = os.path.expanduser(parsed.data_dir)  # noqa: PTH111
-        done = preflight.check(parsed.manual_dir, config_of(parsed.config), data_dir, parsed.all)
+        done = preflight.check(parsed.manual_dir, config_of(parsed.config), parsed.data_dir, parsed.all)
     except UsageError as error:
         return _refuse("check", error)
     print(report.as_json(done) if parsed.json else report.as_text(done))
@@ -123,42 +189,84 @@ def _add_build(commands: Any) -> None:
         "build",
         _build,
         "build a dataset",
-        "Build a dataset, as `tfds build nih_chest_xray` does, which has more options. What is missing in DIR, or\n"
-        "everything without one, is downloaded.",
+        "What is missing in DIR, or everything without one, is downloaded. A dataset that exists is not built again."
+        " Exits with 0 if the dataset exists in the end, with 1 if it cannot be built, with 2 if there is no such"
+        " config. `tfds build nih_chest_xray` does the same and has more options.",
+        "build --config sample",
         "build --config nodule --manual-dir ~/Downloads/chestxray",
     )
-    parser.add_argument("--config", default="nodule", help=_CONFIG)
-    parser.add_argument("--manual-dir", "--manual_dir", metavar="DIR", help="the folder with your files")
-    parser.add_argument("--data-dir", "--data_dir", metavar="DATA_DIR", help=f"default: {_DEFAULT_DATA_DIR}")
-    parser.add_argument("--file-format", "--file_format", choices=("tfrecord", "array_record", "parquet"))
+    _add_config(parser)
+    _add_option(parser, "--manual-dir", metavar="DIR", type=os.path.expanduser, help=_DIR)
+    _add_data_dir(parser)
+    _add_option(
+        parser,
+        "--file-format",
+        choices=("tfrecord", "array_record", "parquet"),
+        help="of the records (default: tfrecord); array_record is for PyTorch and Grain",
+    )
 
 
 def _build(parsed: argparse.Namespace) -> int:
     import tensorflow_datasets as tfds
 
+    from nih_chest_xray.building.completeness import missing_parts
     from nih_chest_xray.config import config_of
 
-    warnings.showwarning = _show_warning
     try:
-        builder = nih_chest_xray.Builder(
-            config=config_of(parsed.config), data_dir=parsed.data_dir, file_format=parsed.file_format
-        )
-        download_config = tfds.download.DownloadConfig(manual_dir=parsed.manual_dir)
-        builder.download_and_prepare(download_config=download_config)
+        chosen = {"config": config_of(parsed.config), "data_dir": parsed.data_dir}
+        builder = nih_chest_xray.Builder(**chosen)
+        if parsed.file_format:
+            _refuse_other_format(builder, parsed.file_format)
+            builder = nih_chest_xray.Builder(**chosen, file_format=parsed.file_format)
+        exists = builder.is_prepared() and not missing_parts(builder.data_path)
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints sizes that it does not know.
+            builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=parsed.manual_dir))
     except UsageError as error:
         return _refuse("build", error)
-    except (ValueError, RuntimeError, OSError) as error:  # The package's own, and a full disk.
+    except Exception as error:
+        if not _is_explained(error):
+            raise
         return _refuse("build", error, code=1)
-    counts = ", ".join(f"{name} {split.num_examples:,}" for name, split in builder.info.splits.items())
-    name = f"{builder.name}/{builder.builder_config.name}"
-    where = f', data_dir="{parsed.data_dir}"' if parsed.data_dir else ""
-    print(f"{builder.data_dir}: {counts} examples")
-    print(f'Load it: tfds.load("{name}"{where})')
+    print(f"{'Exists and is reused' if exists else 'Built'}: {_absolute(builder.data_dir)}")
+    print(f"Examples: {', '.join(f'{name} {split.num_examples:,}' for name, split in builder.info.splits.items())}")
+    print("Load it in Python:")
+    print(_loading(builder, parsed.data_dir))
     return 0
 
 
-def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+def _refuse_other_format(builder: nih_chest_xray.Builder, asked: str) -> None:
+    there = builder.info.file_format.value
+    if builder.is_prepared() and asked != there:
+        raise ValueError(
+            f"{builder.data_dir} exists in the format {there}. To add {asked}, use `tfds convert_format"
+            f" --dataset_version_dir {builder.data_dir} --out_file_format {asked}`, or build with another --data-dir."
+        )
+
+
+def _is_explained(error: Exception) -> bool:
+    """Returns whether an error says by itself what is wrong; any other is a fault of the package, with a traceback.
+
+    The package's own and the system's do, and those of TensorFlow, which writes the records; the third is a library
+    for a file format that is not installed.
+    """
+    return isinstance(error, ValueError | RuntimeError | OSError | ImportError) or type(error).__module__.startswith(
+        "tensorflow."
+    )
+
+
+def _loading(builder: nih_chest_xray.Builder, data_dir: str) -> str:
+    """Returns the Python that loads a dataset, from wherever it is run."""
+    load = "data_source" if builder.info.file_format.value == "array_record" else "load"
+    name = json.dumps(f"{builder.name}/{builder.builder_config.name}")
+    default = os.path.expanduser(_default_data_dir())  # noqa: PTH111
+    where = "" if data_dir == default else f", data_dir={json.dumps(_absolute(data_dir), ensure_ascii=False)}"
+    return f"import tensorflow_datasets as tfds; datasets = tfds.{load}({name}{where})"
+
+
+def _absolute(folder: str) -> str:
+    from nih_chest_xray.system.paths import is_remote
+
+    return folder if is_remote(folder) else os.path.abspath(folder)  # noqa: PTH100
 
 
 def _add_verify(commands: Any) -> None:
@@ -166,17 +274,21 @@ def _add_verify(commands: Any) -> None:
         commands,
         "verify",
         _verify,
-        "check built datasets by themselves and against their source",
-        "Check built datasets by themselves and, with --release, against what they were built from.\n"
-        "Exits with 0 if all is well, with 1 if a check failed, with 2 if there is nothing to check.",
+        "check built datasets by themselves and, with --release, against what they were built from",
+        "Of each config the newest version is checked. Exits with 0 if all is well, with 1 if a check failed, with 2 if"
+        " there is nothing to check.",
         "verify ~/tensorflow_datasets --release ~/Downloads/chestxray",
     )
-    parser.add_argument("data_dir", metavar="DATA_DIR", help=_DATA_DIR)
-    parser.add_argument("--release", metavar="DIR", help="the folder that it was built from (--manual-dir)")
-    parser.add_argument("--images", type=_whole, default=64, metavar="N", help="images to compare with it (default 64)")
-    parser.add_argument("--all", action="store_true", help="compare all images with it")
+    parser.add_argument("data_dir", metavar="DATA_DIR", type=os.path.expanduser, help=_BUILT)
+    parser.add_argument("--release", metavar="DIR", type=os.path.expanduser, help=f"{_DIR}: the --manual-dir of build")
+    parser.add_argument(
+        "--images", type=_whole, default=64, metavar="N", help="images to compare with DIR (default: %(default)s)"
+    )
+    parser.add_argument("--all", action="store_true", help="compare all images with DIR")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--imports", default="", metavar="MODULES", help="modules with augmentations of your own")
+    parser.add_argument(
+        "--imports", default="", metavar="MODULES", help="your modules, with commas, that register augmentations"
+    )
 
 
 def _verify(parsed: argparse.Namespace) -> int:
@@ -205,11 +317,17 @@ def _add_catalog(commands: Any) -> None:
         "catalog",
         _catalog,
         "write a web page, digests and Croissant metadata of built datasets",
-        "Write a web page, digests and Croissant metadata of built datasets, of each config the newest version.",
-        "catalog ~/tensorflow_datasets --out site --url https://host/data",
+        "Of each config the newest version is taken. Exits with 0 if SITE is written, else with 2.",
+        "catalog ~/tensorflow_datasets --out site",
     )
-    parser.add_argument("data_dir", metavar="DATA_DIR", help=_DATA_DIR)
-    parser.add_argument("--out", metavar="SITE", required=True, help="the folder to write; an earlier site is replaced")
+    parser.add_argument("data_dir", metavar="DATA_DIR", type=os.path.expanduser, help=_BUILT)
+    parser.add_argument(
+        "--out",
+        metavar="SITE",
+        type=os.path.expanduser,
+        required=True,
+        help="the folder to write; an earlier site is replaced",
+    )
     parser.add_argument("--url", help="where DATA_DIR is served, such as https://host/data or gs://bucket/data")
 
 
@@ -225,7 +343,8 @@ def _catalog(parsed: argparse.Namespace) -> int:
 
 def _refuse(command: str, error: Exception, code: int = 2) -> int:
     """Says what is wrong, on one line that a terminal can take whatever a dataset's files are called."""
-    print(f"nih-chest-xray {command}: {line(str(error), 4000)}", file=sys.stderr)
+    sentences = re.sub(r"(?<![.:])\n", ".\n", str(error).strip())  # Some errors have a line for each image.
+    print(f"nih-chest-xray {command}: {line(sentences, 4000)}", file=sys.stderr)
     return code
 
 

@@ -1,4 +1,4 @@
-"""Configs: what a build can be told, checked as soon as it is said, and the named configs."""
+"""Configs: the options of a build, checked when a config is created, and the named configs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nih_chest_xray.vocabulary import FINDINGS, SUBSETS, VIEWS
 SPLITS = tuple(dict.fromkeys(split for splits in TASKS.values() for split in splits))
 IMAGE_FORMATS = ("png", "jpeg")
 CONFIG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-"""The grammar of a config's name, which is the name of a folder too."""
+"""What a config's name must match; it is also the name of a folder."""
 _T = TypeVar("_T")
 
 
@@ -27,107 +27,107 @@ def _field(default: _T, doc: str) -> _T:
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class NihChestXrayConfig(tfds.core.BuilderConfig):
-    """A choice of images, split, augmentation and encoding. Every field has a default, so one thing can be changed.
+    """Which images a build takes, and how it splits, augments and encodes them. Every field has a default.
 
-    What a field does stands beside its default, and in its `metadata["doc"]`, from which the catalog's page takes it.
+    Each field is documented next to its default. The catalog's page shows the same text, from `metadata["doc"]`.
     """
 
     based_on: str | None = _field(
-        None, "A named config, whose fields are the defaults of this one's; None takes those below."
+        None, "Name of a named config, whose fields are then the defaults. None takes the defaults below."
     )
     task: str = _field(
         "binary",
-        "'binary' is the findings in `positive` against what `negative` says. 'findings' is all images, and which of"
-        " the 14 findings each has. 'nodule_expert' is Nodule or Mass against neither: text-mined in training, by"
-        " radiologists in evaluation.",
+        "'binary' is the findings in `positive` against what `negative` says. 'findings' is all images, multi-label with"
+        " the 14 findings. 'nodule_expert' is Nodule or Mass against neither, with text-mined labels in training and"
+        " radiologists' labels in validation and test.",
     )
     positive: tuple[str, ...] = _field(
         ("Nodule",), "Findings that make an image positive, for the task 'binary'. One of them is enough."
     )
     negative: str = _field(
         "no_finding",
-        "Negatives of tasks of two classes (of 'nodule_expert' those of training): 'no_finding' takes images without"
-        " any finding and leaves out those with other findings alone; 'rest' takes all that are not positive.",
+        "Negatives of a task of two classes (in 'nodule_expert' those of training). 'no_finding' takes images without"
+        " any finding, and leaves out images that have other findings alone. 'rest' takes all that are not positive.",
     )
-    views: tuple[str, ...] = _field(VIEWS, "View positions kept, from 'PA' and 'AP'.")
+    views: tuple[str, ...] = _field(VIEWS, "View positions to keep: 'PA', 'AP' or both.")
     one_image_per_patient: str | None = _field(
-        None, "'first' keeps the first image of each patient, of the views kept; None keeps all."
+        None, "'first' keeps each patient's first image, of the views to keep. None keeps all."
     )
     healthy_stride: int = _field(
         2, "Keeps every n-th No Finding image, in the order of image names, starting with the first; 1 keeps all."
     )
     archives: tuple[int, ...] = _field(
         (),
-        "Numbers of the NIH's archives, from 1 to 12: only their images are kept, and only they are downloaded. Each"
+        "Numbers of the NIH's archives, from 1 to 12: only these are downloaded, and only their images are kept. Each"
         " image has the subset that it has in a build of the whole release. Empty keeps the whole release.",
     )
     split: str = _field(
         "stratified",
-        "'stratified' balances classes, views, sexes and ages and keeps patients whole; 'official' takes the NIH's"
-        " test list and carves validation from the rest in the same way; 'lists' takes lists of your own; 'expert',"
-        " which is for the task 'nodule_expert' alone, validates and tests on the images that radiologists labelled.",
+        "'stratified' balances classes, views, sexes and ages, and keeps each patient in one subset. 'official' uses"
+        " the NIH's test list and draws validation from the rest in the same way. 'lists' uses your own lists."
+        " 'expert', only for the task 'nodule_expert', validates and tests on the images that radiologists labelled.",
     )
     split_lists: dict[str, str] | None = _field(  # noqa: RUF009 (The default is None.)
         None,
-        "For the split 'lists': the file of image names of each subset, {'train': …, 'validation': …, 'test': …}, by"
-        " a path in the manual_dir or an absolute one. Train and one other are needed. Images that are in no list are"
-        " left out.",
+        "For the split 'lists': {'train': …, 'validation': …, 'test': …}, the path of each subset's file of image"
+        " names, relative to the manual_dir or absolute. 'train' and at least one other are required. Images in no"
+        " list are left out.",
     )
     allow_shared_patients: bool = _field(
         False,
-        "For the split 'lists': builds also if a patient is in several subsets, and says of how many that is so."
-        " Scores on such subsets are too good: a network has seen the patient in training.",
+        "For the split 'lists': allows patients to be in several subsets, and reports how many are. Scores on such"
+        " subsets are too good: a network has seen the patients in training.",
     )
     validation_fraction: float = _field(
-        0.1, "Share of the cohort, or with the official split of its train_val part, in (0, 1)."
+        0.1, "Share of the cohort, in (0, 1). With the official split, share of its train_val part."
     )
     test_fraction: float = _field(
         0.1,
-        "Share of the cohort, in (0, 1). Not used with the official split. The splits 'lists' and 'expert' use"
-        " neither.",
+        "Share of the cohort, in (0, 1). Not used by the official split. The splits 'lists' and 'expert' use neither"
+        " fraction.",
     )
-    augmented_copies: int = _field(0, "Copies of each training image with a nodule, beside the image itself.")
+    augmented_copies: int = _field(0, "Copies of each training image with a nodule, in addition to the image.")
     augmentations: tuple[str, ...] = _field(
         augmentation.BUILT_IN, "Names of registered augmentations. Each copy gets one."
     )
-    rotation_degrees: float = _field(10.0, "The angle of a rotation is drawn uniformly from plus or minus this.")
+    rotation_degrees: float = _field(10.0, "Rotation angles are drawn uniformly from plus or minus this.")
     max_boxes: int = _field(
         4,
-        "Bounding boxes that an example has room for; every example has so many, the unused ones with zeros and finding"
-        " -1. No image of the NIH's list has more than 4.",
+        "Number of bounding boxes that every example stores. Unused places hold zeros and finding -1. No image in the"
+        " NIH's list has more than 4.",
     )
     image_size: int | None = _field(
         512,
-        "Pixels a side; None stores the NIH's own PNG bytes at 1024. (One image in 200 is RGBA, with R = G = B: of"
-        " these it stores a grey PNG of the same pixels, not the NIH's bytes.)",
+        "Pixels per side. None stores the NIH's own PNG bytes at 1024. (One image in 200 is RGBA with R = G = B, and"
+        " is stored as a grey PNG of the same pixels instead.)",
     )
     image_format: str = _field("png", "'png' is lossless; 'jpeg' is smaller and faster to read.")
-    jpeg_quality: int = _field(95, "Of the image format 'jpeg', from 1 to 100. With 'png' it has no effect.")
-    seed: int = _field(0, "Of the split and of the augmentation.")
+    jpeg_quality: int = _field(95, "Quality of 'jpeg', from 1 to 100. It has no effect on 'png'.")
+    seed: int = _field(0, "Random seed of the split and of the augmentation.")
     allow_missing_images: bool = _field(
-        False, "Builds from the images that are there and whole; each keeps the subset that it has in a full build."
+        False, "Builds from the images that exist and are intact. Each has the subset that it has in a full build."
     )
     allow_resized_images: bool = _field(
         False,
-        "Takes resized copies of the NIH's images too, square and grey, PNG or JPEG, of image_size or more pixels a"
-        " side. An image of image_size is stored with the copy's own pixels, a larger one is averaged, and for"
-        " augmentation a copy is first brought to 1024 pixels. These are not the NIH's pixels.",
+        "Also uses resized copies of the NIH's images: square, grey, PNG or JPEG, with image_size or more pixels per"
+        " side. A copy of image_size is stored with its own pixels; a larger one is downsampled by area averaging."
+        " Before augmentation a copy is resized to 1024 pixels. These are not the NIH's pixels.",
     )
     phantom_patients: int = _field(
-        0, "If not 0, reads no release but draws one: a synthetic one of this many patients."
+        0, "If not 0, draws a synthetic release of this many patients instead of reading one."
     )
 
     def __new__(cls, *_args: object, **given: object) -> NihChestXrayConfig:
-        """Refuses a field that there is not, and a config without a name, in plainer words than Python's own.
+        """Rejects unknown fields and a config without a name, with clearer messages than Python's.
 
         Raises:
-          TypeError: A name is none of a field, or there is no name.
+          TypeError: A field is unknown, or the name is missing.
         """
         fields = [field.name for field in dataclasses.fields(cls)]
         if unknown := [name for name in given if name not in fields]:
             raise TypeError(f"a config has no field {unknown[0]!r}; its fields are {', '.join(fields)}")
         if given and "name" not in given:
-            raise TypeError('a config of your own needs a name: "name": "…"')
+            raise TypeError('a custom config needs a name: "name": "…"')
         config = super().__new__(cls)
         config._given = frozenset(given)
         return config
@@ -136,17 +136,17 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         """Checks every field.
 
         Raises:
-          ValueError: A field has a value that cannot be built. The message names it and says what was expected.
+          ValueError: A field has an invalid value. The message names the field and says what was expected.
         """
         good = isinstance(self.name, str) and bool(CONFIG_NAME.fullmatch(self.name))
-        expected = "letters, digits, '_', '.' and '-', up to 100 (it is a folder's name), the first no sign"
+        expected = "letters, digits, '_', '.' and '-', at most 100, the first a letter or digit (it is a folder's name)"
         self._check("name", good, expected)
         if self.based_on is not None:
             self._take_defaults_of(self.based_on)
         self.views = self._names("views", VIEWS)
         self.augmentations = self._names("augmentations", None)
         for name in self.augmentations:
-            augmentation.get_augmentation(name)  # Its error tells how to add one.
+            augmentation.get_augmentation(name)  # Its error says how to add one.
         for field, choices in (("task", TASKS), ("split", SPLITS), ("image_format", IMAGE_FORMATS)):
             self._check(field, getattr(self, field) in choices, " or ".join(map(repr, choices)))
         self.positive = self._names("positive", FINDINGS)
@@ -187,7 +187,7 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
 
     @property
     def choices(self) -> dict[str, Any]:
-        """The fields that this class adds to TFDS's, as they go into metadata.json."""
+        """The fields that this class adds to TFDS's, as metadata.json stores them."""
         inherited = {field.name for field in dataclasses.fields(tfds.core.BuilderConfig)}
         return {
             field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in inherited
@@ -215,9 +215,9 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         good = isinstance(lists, dict) and "train" in lists and len(lists) > 1 and set(lists) <= set(SUBSETS)
         good = good and all(isinstance(path, str) and path for path in paths)
         self._check("split_lists", good, "the path of a list for 'train' and for 'validation', 'test' or both")
-        # metadata.json knows a list by the name of its file.
+        # metadata.json identifies a list by its file name.
         good = len({path.replace("\\", "/").rsplit("/", 1)[-1] for path in paths}) == len(paths)
-        self._check("split_lists", good, "files of different names")
+        self._check("split_lists", good, "files with different names")
 
     def _check_whole(self, field: str, low: int | None, high: int | None, alternative: str = "") -> None:
         value = getattr(self, field)
@@ -227,7 +227,7 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         self._check(field, good, f"a whole number{limits}{alternative}")
 
     def _names(self, field: str, choices: tuple[str, ...] | None) -> tuple[str, ...]:
-        """Returns a field that lists different names; JSON gives lists for tuples."""
+        """Returns a field's list of different names as a tuple; JSON has only lists."""
         value = getattr(self, field)
         good = isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(name, str) for name in value)
         good = good and len(set(value)) == len(value) and (choices is None or set(value) <= set(choices))
@@ -235,7 +235,7 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         return tuple(value)
 
     def _archive_numbers(self) -> tuple[int, ...]:
-        """Returns them sorted, so that the same archives in another order are the same config."""
+        """Returns the archives' numbers sorted, so that their order makes no difference."""
         value = self.archives
         good = isinstance(value, list | tuple) and all(type(number) is int and 1 <= number <= 12 for number in value)
         good = good and len(set(value)) == len(value)
@@ -289,25 +289,30 @@ NAMED_CONFIGS = [
         split="expert",
     ),
 ]
-"""The first is the default. The last needs files that users must request themselves, so that a build of all configs has
-finished the others before it asks for them."""
+"""The first is the default. The last needs files that users must request themselves: a build of all configs finishes
+the others before it asks for these files."""
 
 
 def config_of(text: str) -> NihChestXrayConfig:
-    """Returns the config that a name or a JSON object names, as `tfds build --config` takes it.
+    """Returns the config for a name or a JSON object, as `tfds build --config` takes it.
 
     Raises:
-      UsageError: There is none.
+      UsageError: The text is neither a named config nor the JSON of a valid config.
     """
     named = {config.name: config for config in NAMED_CONFIGS}
     if text in named:
         return named[text]
+    expected = f"--config {text!r}: expected one of {', '.join(named)}, or a JSON object of fields"
     try:
-        config = NihChestXrayConfig(**json.loads(text))
-    except json.JSONDecodeError:
-        raise UsageError(f"--config {text!r}: expected one of {', '.join(named)}, or a JSON object.") from None
+        fields = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{expected} ({error})." if text.lstrip().startswith("{") else f"{expected}.") from None
+    if not isinstance(fields, dict) or not fields:
+        raise UsageError(f"{expected}.")
+    try:
+        config = NihChestXrayConfig(**fields)
     except (TypeError, ValueError) as error:
         raise UsageError(f"--config: {error}") from None
     if config.name in named:
-        raise UsageError(f"--config: the name {config.name!r} is that of a named config; give yours another.")
+        raise UsageError(f"--config: the name {config.name!r} is that of a named config; choose another.")
     return config

@@ -1,4 +1,4 @@
-"""Errors: every error class, and how a message quotes what somebody else wrote."""
+"""Errors: every error class, and functions that quote other people's text in messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OPEN_THE_PAGE = (
 
 
 class ReleaseError(ValueError):
-    """Files of the release that are missing, cut or not what they should be. The message says what to do."""
+    """Files of the release that are missing, truncated or not what they should be. The message says what to do."""
 
 
 class TransferError(ReleaseError):
@@ -40,7 +40,7 @@ class BuildInProgressError(RuntimeError):
 
 
 class RemovalRefusedError(RuntimeError):
-    """Something to delete that the package did not make, or not all of it."""
+    """A file or folder that is not deleted, because the package did not make it, or not all of it."""
 
 
 class UsageError(ValueError):
@@ -48,7 +48,7 @@ class UsageError(ValueError):
 
 
 class SchemaError(ValueError):
-    """A value that the package does not write in its place. The message names the place and what was expected."""
+    """A value that the package never writes in this place. The message names the place and what was expected."""
 
 
 class DatasetError(ValueError):
@@ -65,13 +65,13 @@ class DatasetError(ValueError):
 
 
 class CatalogError(ValueError):
-    """A folder that no catalog can be made of, or written to. The message says what is wrong and what to do."""
+    """A folder from which a catalog cannot be made, or to which it cannot be written. The message says what to do."""
 
 
 def is_of_the_system(error: BaseException | None) -> bool:
-    """Returns whether an error comes from the system, such as a disk that is gone, and not from a file's content.
+    """Returns whether an error comes from the system, such as a lost disk, and not from a file's content.
 
-    Errors that the readers of archives raise themselves have no number.
+    Errors that the readers of archives raise themselves have no `errno`.
     """
     return isinstance(error, OSError) and bool(error.errno)
 
@@ -97,7 +97,7 @@ def one_line(error: Exception) -> str:
 
 
 def line(text: str, limit: int = 1000) -> str:
-    """Returns a text on one line, without characters that a terminal obeys, and not too long."""
+    """Returns a text on one line, with control characters escaped, and not too long."""
     text = " ".join(text[: 2 * limit].split())
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return text if len(text) <= limit else f"{text[:limit]}…"
@@ -107,11 +107,11 @@ def shown(value: object) -> str:
     """Returns a value for a message: on one line, escaped, and not too long."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
-    # Not the whole of it: a number may have thousands of digits, a text millions of characters.
+    # Shortened: a number may have thousands of digits, a text millions of characters.
     text = repr(value[:_SHOWN] if isinstance(value, str) else value)
     return text if len(text) <= _SHOWN + 2 else f"{text[:_SHOWN]}…"
 
 
 def printable(name: str) -> str:
-    """Returns an archive member's name for a terminal; whoever packed the archive may have written anything."""
+    """Returns an archive member's name, safe to print: the name may hold any characters."""
     return name if name.isprintable() and len(name) < 300 else f"…{name[-100:]!a}"

@@ -1,4 +1,4 @@
-"""The TFDS builder: says what an example is, which splits there are, and where their examples come from."""
+"""The TFDS builder: the schema, the splits, and where their examples come from."""
 
 from __future__ import annotations
 
@@ -45,20 +45,24 @@ _LICENCE = (
     "The usage of the data set is unrestricted. But you should provide the link to our original download site,"
     " acknowledge the NIH Clinical Center and provide a citation to our CVPR 2017 paper. (NIH, FAQ)"
 )
+_MANUAL_DIR = (
+    "It may hold the NIH's archives, Kaggle's folders or zip file, or images in one folder; `nih-chest-xray check DIR`"
+    " says what a build finds in a folder. Without a manual_dir everything is downloaded."
+)
 _LICENCE_OF_PHANTOMS = "Drawn by the package nih_chest_xray, whose code is under the Apache License 2.0."
 
 
 @dataclasses.dataclass(frozen=True)
 class _Inputs:
-    """What is built, and of what.
+    """The inputs of a build.
 
     Attributes:
-      release: Where images are.
-      origin: Where the tables come from, see `Tables`.
+      release: The release that holds the images.
+      origin: Provenance of the tables; see `Tables`.
       cohort: The images that the config keeps.
       manifest: The rows of the examples whose images the release holds.
       maker: Makes the examples.
-      progress: The bar; None with Beam.
+      progress: The progress bar; None with Beam.
     """
 
     release: Release
@@ -71,14 +75,14 @@ class _Inputs:
 
 @dataclasses.dataclass
 class _Build:
-    """What is known of a build while it runs.
+    """The state of a running build.
 
     Attributes:
       manual_dir: The folder that the user named, if any.
       uses_beam: Whether Beam makes the examples.
-      cap: Examples of each subset at most, for a trial build; None for all.
-      resources: What is closed when the build ends, whatever ends it.
-      inputs: What is built, once that is known.
+      cap: The limit of examples per subset, for a trial build; None for no limit.
+      resources: Closed when the build ends, with or without an error.
+      inputs: The inputs, once they are known.
     """
 
     manual_dir: epath.Path | None
@@ -100,9 +104,9 @@ class Builder(HookedBuilder):
     BUILDER_CONFIGS = NAMED_CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     No manual_dir is needed: without one everything is downloaded (12 archives, 45 GB; for the config first_archive one
-    of them, 2 GB). If you have the images already, or fetch them with your browser from
-    {downloads.RELEASE_PAGE}, name their folder as the manual_dir. It may hold, as it is, any
-    of these, or several of them:
+    of them, 2 GB). If you have the images already, or download them with your browser from
+    {downloads.RELEASE_PAGE}, name their folder as the manual_dir. It may hold any of these
+    as they came, or several of them:
 
     (a) the NIH's archives, not extracted: images_001.tar.gz to images_012.tar.gz (or images_01.tar.gz to
         images_12.tar.gz, as the NIH's download script names them);
@@ -111,14 +115,14 @@ class Builder(HookedBuilder):
     (d) one folder with all images: images/*.png, or the *.png alone;
     (e) Kaggle's sample: images/*.png or sample/images/*.png, with sample_labels.csv.
 
-    Images may lie at any depth, and files may bear the names that browsers make, such as "images_001 (1).tar.gz". The
+    Images may be at any depth, and files may have the names that browsers make, such as "images_001 (1).tar.gz". The
     label file is Data_Entry_2017_v2020.csv (or Data_Entry_2017.csv, or sample_labels.csv); BBox_List_2017.csv, and for
-    the official split train_val_list.txt and test_list.txt, lie beside it. Tables that do not exist are downloaded.
+    the official split train_val_list.txt and test_list.txt, lie next to it. Tables that do not exist are downloaded.
     Only the config nodule_expert needs files that you must request yourself: the folder four_findings_expert_labels
-    with test_labels.csv and validation_labels.csv, after a form at
+    with test_labels.csv and validation_labels.csv. To request them, fill in the form at
     {downloads.EXPERT_PAGE} (Additional labels).
 
-    What a build would find in a folder, and download, says
+    To see what a build would find in a folder, and what it would download, run
 
         nih-chest-xray check DIR --config nodule
 
@@ -126,6 +130,10 @@ class Builder(HookedBuilder):
 
         tfds build nih_chest_xray --manual_dir DIR --config '{{"name": "my_part", "allow_missing_images": true}}'
     """
+
+    def __init__(self, *, data_dir: epath.PathLike | None = None, **kwargs: Any) -> None:
+        """Takes TFDS's arguments. A `~` of data_dir is expanded, which TFDS and its writers do differently."""
+        super().__init__(data_dir=epath.Path(data_dir).expanduser() if data_dir else None, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
@@ -142,9 +150,9 @@ class Builder(HookedBuilder):
         """Builds the dataset; see TFDS's documentation of this method.
 
         Raises:
-          ValueError: A dataset of this name exists, but was built with other choices or as a trial, or what exists is
-            not whole and not the package's alone. TFDS by itself would return it.
-          BuildInProgressError: Another process builds the same dataset in the same place.
+          ValueError: A dataset of this name exists, but was built with other options or as a trial, or is incomplete
+            and has files that the package did not make. TFDS by itself would return it.
+          BuildInProgressError: Another process is building the same dataset in the same place.
           OSError: The disk is full, or the system refuses something else.
         """
         if builds_are_mocked():
@@ -172,10 +180,10 @@ class Builder(HookedBuilder):
 
     @contextlib.contextmanager
     def preparing(self, download_config: tfds.download.DownloadConfig) -> Iterator[None]:
-        """Surrounds the making of a dataset: writes its metadata at the end, and frees what the build held."""
+        """Surrounds the build of a dataset: writes its metadata at the end, and releases the build's resources."""
         manual_dir = epath.Path(download_config.manual_dir).expanduser() if download_config.manual_dir else None
         uses_beam = bool(download_config.beam_options or download_config.beam_runner)
-        # TFDS does not cap what Beam makes.
+        # TFDS does not cap the examples that Beam makes.
         cap = None if uses_beam else download_config.max_examples_per_split
         with contextlib.ExitStack() as resources:
             self._build = build = _Build(manual_dir, uses_beam, cap, resources)
@@ -186,12 +194,12 @@ class Builder(HookedBuilder):
                     _refuse_empty_subsets(build.inputs.manifest, build.inputs.maker.broken(), error)
                 raise
             if build.inputs is not None:
-                # TFDS renames this folder when all is done, so what is written appears with the dataset or not at all.
+                # TFDS renames this folder at the end, so these files appear together with the dataset or not at all.
                 self._write_metadata(build.inputs, build.cap)
             flush(self.data_path)
 
     def on_record(self) -> Callable[[], None] | None:
-        """Returns what moves the bar. What is sent to Beam's workers has none."""
+        """Returns the function that advances the bar; None for Beam's workers, which have no bar."""
         return None if self._build.uses_beam else self._record_stored
 
     def _record_stored(self) -> None:
@@ -212,7 +220,7 @@ class Builder(HookedBuilder):
             fetch = functools.partial(fetch, also_needed=[self._needed_room(plan.manifest)])
             found = downloads.complete_images(found, images, known, fetch)
         if found.aside:
-            warnings.warn(f"The build goes on without some files.{found.not_taken()}", stacklevel=2)
+            warnings.warn(f"The build continues without some files.{found.not_taken()}", stacklevel=2)
         manifest = plan.manifest[plan.manifest["source_name"].isin(found.held(images))].reset_index(drop=True)
         if manifest.empty:
             raise ReleaseError(
@@ -230,7 +238,7 @@ class Builder(HookedBuilder):
             shown = build.resources.enter_context(progress(f"{self.name}/{config.name}", len(manifest)))
         build.resources.callback(maker.close)
         build.inputs = inputs = _Inputs(found, tables.origin, plan.cohort, manifest, maker, shown)
-        # TFDS does not write empty subsets, which only a build from a part of the images can have.
+        # TFDS does not write empty subsets. Only a build from part of the images can have any.
         subsets = [subset for subset in SUBSETS if (manifest["subset"] == subset).any()]
         return {subset: self._generate_examples(inputs, subset) for subset in subsets}
 
@@ -245,14 +253,14 @@ class Builder(HookedBuilder):
         return Need(self.data_dir_root, build_size(self.builder_config, examples), "the records of the dataset")
 
     def _write_metadata(self, inputs: _Inputs, cap: int | None) -> None:
-        """Writes metadata.csv and fills metadata.json, both with what was really made."""
+        """Writes metadata.csv and fills metadata.json, both for the examples that were actually made."""
         config, report = self.builder_config, inputs.maker.report()
         if report.broken and not config.allow_missing_images:
             raise broken_error(report.broken)
         planned = inputs.manifest[~inputs.manifest["source_name"].isin({each.source_name for each in report.broken})]
         made = planned["image_name"].isin(report.names)
         if cap is None and not made.all():
-            # What an archive holds that is not the NIH's own shows when it was read.
+            # The contents of an archive that is not the NIH's own are only known once it was read.
             if not config.allow_missing_images:
                 raise _not_in_archives(planned.loc[~made, "source_name"], inputs.release.place)
             warn_of_missing(planned[made], inputs.cohort, inputs.release.place, config, len(report.broken))
@@ -275,16 +283,16 @@ class Builder(HookedBuilder):
         warn_of_broken(report, written, config)
 
     def _find_release(self, named: epath.Path | None, default: epath.Path, known: Mapping[str, KnownFile]) -> Release:
-        """Looks into the manual_dir. Without one, everything is missing; one that was named has to hold something.
+        """Searches the manual_dir. Without one, everything is missing; one that the user named has to hold something.
 
         Args:
           named: The manual_dir that the user named.
-          default: The folder that TFDS takes for it otherwise, `downloads/manual`.
+          default: The folder that TFDS uses otherwise, `downloads/manual`.
           known: The official files.
         """
         config = self.builder_config
         if config.phantom_patients:
-            from nih_chest_xray.phantom.release import Phantom  # Not at the top: few builds need to know how to draw.
+            from nih_chest_xray.phantom.release import Phantom  # Not at the top: few builds draw images.
 
             return Phantom(config.phantom_patients).as_release()
         folder = named or default
@@ -292,14 +300,12 @@ class Builder(HookedBuilder):
             if named is None:
                 return Release(place="the manual_dir (none was given)")
             problem = "is empty" if folder.is_dir() else "is not a directory" if folder.exists() else "does not exist"
-            raise ReleaseError(
-                f"The manual_dir {folder} {problem}. What it may hold:\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
-            )
+            raise ReleaseError(f"The manual_dir {folder} {problem}. {_MANUAL_DIR}")
         found = find_for_config(folder, config, known)
         if named and not found.tables and not found.sources and not found.refused:
             raise ReleaseError(
                 f"Nothing of the NIH's release is in the manual_dir {folder} or the folders in it: no label file, no"
-                f" archive, no image.{found.not_taken()} What it may hold:\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+                f" archive, no image.{found.not_taken()} {_MANUAL_DIR}"
             )
         return found
 
@@ -313,28 +319,28 @@ def _generate_locally(inputs: _Inputs, shown: Progress, subset: str) -> Iterator
     if empty:
         _refuse_empty_subsets(inputs.manifest, inputs.maker.broken())
         raise ReleaseError(
-            f"{inputs.release.place} holds no image of the subset {subset!r}, and TFDS stores no empty one. Add"
-            " archives, or extract the one you have: what a folder holds is known before the build, which can then"
-            " leave the subset out."
+            f"{inputs.release.place} holds no image of the subset {subset!r}, and TFDS cannot store an empty"
+            " subset. Add archives, or extract the one you have: the contents of a folder are known before the build,"
+            " which can then leave the subset out."
         )
 
 
 def _refuse_empty_subsets(
     manifest: pd.DataFrame, broken: Sequence[BrokenImage], cause: Exception | None = None
 ) -> None:
-    """Refuses to go on if all planned images of a subset are broken."""
+    """Raises an error if all planned images of a subset are broken."""
     whole = manifest[~manifest["source_name"].isin({image.source_name for image in broken})]
     if empty := [subset for subset in manifest["subset"].unique() if subset not in set(whole["subset"])]:
         raise broken_error(
             broken,
-            f"Nothing is left of the subset {' and of '.join(empty)}, and TFDS stores no empty one. Get these images"
-            " again.",
+            f"Nothing is left of the subset {' and of '.join(empty)}, and TFDS cannot store an empty subset. Get these"
+            " images again.",
         ) from cause
 
 
 def _not_in_archives(lost: pd.Series, place: str) -> ReleaseError:
     return ReleaseError(
         f"{lost.nunique():,} images that this config needs were not in the archives of {place}"
-        f" ({', '.join(sorted(lost)[:3])}, …). Get them again from the NIH's page, or build from what is there with"
+        f" ({', '.join(sorted(lost)[:3])}, …). Get them again from the NIH's page, or build from the others with"
         ' "allow_missing_images": true.'
     )

@@ -1,4 +1,4 @@
-"""Tasks: what a network is to learn, said once: the classes, the findings that make an image positive, and the docs."""
+"""Tasks: defines what a network learns: the classes, the findings that make an image positive, and the docs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ class Task:
     """A task.
 
     Attributes:
-      name: What configs call it.
-      title: What it tells apart, for people.
+      name: Its name in configs.
+      title: A readable title.
       classes: Names of the classes, in the order of their numbers.
-      positive: Findings that make an image positive: it is kept, and augmented in training.
-      label_doc: What the label is, for the schema.
-      use: What a dataset of this task is made for, for the catalog.
+      positive: Findings that make an image positive. Positive images are kept, and augmented in training.
+      label_doc: Documentation of the label in the schema.
+      use: Intended use of a dataset of this task, for the catalog.
       negative: What the negatives are, one of `NEGATIVES`.
-      multi_label: Whether an image may have several classes, or none. Its images are all kept, and its label is a
-        vector with a number for each class.
-      read_by_radiologists: Whether the labels of validation and test are radiologists'. The text-mined label is then
-        kept beside them.
+      multi_label: Whether an image may have several classes, or none. All images are then kept, and the label is a
+        vector with one number per class.
+      read_by_radiologists: Whether the labels of validation and test are radiologists'. Examples then also have the
+        text-mined label.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Task:
 
     @property
     def counted(self) -> tuple[str, ...]:
-        """What is counted in each subset: the classes and, where an image may have none of them, No Finding."""
+        """What is counted in each subset: the classes, and No Finding if an image may have none of them."""
         return (*self.classes, NO_FINDING) if self.multi_label else self.classes
 
 

@@ -1,4 +1,4 @@
-"""Vocabulary: the release's terms and names, said once: findings, views, file names, image names, sizes."""
+"""Vocabulary: defines the release's terms and names: findings, views, file names, image names, sizes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DATASET = "nih_chest_xray"
 """The dataset's name in TFDS."""
 SUBSETS = ("train", "validation", "test")
 
-# What the label file says of an image.
+# Terms of the label file.
 
 FINDINGS = (
     "Atelectasis",
@@ -42,13 +42,13 @@ _SPELLINGS = {finding.replace("_", " ").lower(): finding for finding in (NO_FIND
 # Files.
 
 LABEL_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
-"""Names of the label file, the best first."""
+"""Names of the label file, best first."""
 BOX_FILE = "BBox_List_2017.csv"
 OFFICIAL_LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 EXPERT_FILES = {"validation": "validation_labels.csv", "test": "test_labels.csv"}
-"""The radiologists' files, by the subset that each becomes. They come in a folder `four_findings_expert_labels`."""
+"""The radiologists' files, by subset. They come in a folder `four_findings_expert_labels`."""
 BOTH_EXPERT_FILES = "google2019_nih-chest-xray-labels.csv"
-"""Both in one file, as torchxrayvision packs them (it adds `.gz`). It is read where the two are missing."""
+"""Both in one file, as torchxrayvision packs them (it adds `.gz`). It is read unless both of the others exist."""
 ARCHIVES = tuple(f"images_{number:03d}.tar.gz" for number in range(1, 13))
 """The NIH's archives as its site names them; its download script drops one zero (`images_01.tar.gz`)."""
 FIRST_IMAGES = (
@@ -56,23 +56,25 @@ FIRST_IMAGES = (
     *("00011558_008.png", "00013774_026.png", "00016051_010.png", "00018387_035.png", "00020945_050.png"),
     *("00024718_000.png", "00028173_003.png"),
 )
-"""The first image of each archive: they hold all images in the order of names, the first 4,999, the others 10,000."""
+"""The first image of each archive. They hold all images in the order of names: the first 4,999, the last 7,121, the
+others 10,000."""
 
 # Images.
 
 SOURCE_SIZE = 1024
-"""Pixels a side of the NIH's images."""
+"""Side of the NIH's images in pixels."""
 MAX_SIZE = 32 << 20
-"""Bytes. The release's images have about 410,000 and its largest table nine million; more is not taken into memory."""
+"""Bytes of the largest file that is read into memory. The release's images have about 410,000, its largest table nine
+million."""
 IMAGE_NAME = re.compile(r"[0-9]{8}_[0-9]{3}\.png")
-"""An image's name: the patient's number, and the image's among the patient's."""
+"""An image's name: the patient's number, and the image's number among the patient's images."""
 _IMAGE_FILE = re.compile(r"([0-9]{8}_[0-9]{3})\.(png|jpg|jpeg)")
 _EXAMPLE_NAME = re.compile(r"(?P<stem>[0-9]{8}_[0-9]{3})(_aug[0-9]+)?\.png")
 
 
 @dataclasses.dataclass(frozen=True)
 class Box:
-    """A finding's place, in shares of the image's width and height from its top left corner, 0 to 1.
+    """A finding's bounding box, in fractions of the image's width and height (0 to 1) from its top left corner.
 
     Attributes:
       finding: One of the 14.
@@ -90,7 +92,7 @@ class Box:
 
 
 def image_name(file_name: str) -> str | None:
-    """Returns the NIH's name of the image that a file holds, by the file's name; None for any other file.
+    """Returns the NIH's name of the image in a file of this name; None for any other file.
 
     Resized copies are often JPEG files, and some systems write `.PNG`.
 
@@ -102,7 +104,7 @@ def image_name(file_name: str) -> str | None:
 
 
 def patient_of(image_name: str) -> int:
-    """Returns the number of the patient whom an image shows.
+    """Returns the number of the patient in an image.
 
     >>> patient_of("00000013_005.png")
     13
@@ -152,7 +154,7 @@ def label_string(findings: tuple[str, ...] | list[str]) -> str:
 def finding_of(cell: str) -> str | None:
     """Returns one of `FINDINGS`, or `NO_FINDING`, in the NIH's spelling; None for another word.
 
-    A blank or `_` and the case of letters make no difference, as no two findings differ by them.
+    Case makes no difference, nor does `_` for a blank: no two findings differ only by these.
 
     >>> finding_of("Pleural Thickening"), finding_of("No_Finding"), finding_of("Tumour")
     ('Pleural_Thickening', 'No Finding', None)

@@ -208,6 +208,8 @@ ARCHIVES = {
     "web page": Case(ReleaseError, f"images_01.tar.gz {_WEB_PAGE}", lambda: {"images_01.tar.gz": b"<html>Sign in"}),
     "empty": archive(lambda: b""),
     "tar that is not compressed": archive(tar),
+    "a byte flipped at its beginning": archive(lambda: flip(tar_gz(), 0)),
+    "gzip of nothing": archive(lambda: gzip.compress(b"")),
     "gzip of a text": archive(lambda: gzip.compress(b"text " * 500)),
     "something behind its end": archive(lambda: tar_gz() + b"<html>"),
     "tar cut before it was zipped": archive(lambda: tar_gz(tar()[:-1024]), "the tar in it ends too early"),
@@ -255,7 +257,7 @@ ARCHIVES = {
     ),
     "number that the NIH has not": Case(
         ReleaseError,
-        "images_13.tar.gz is none of the NIH's twelve archives.*get it again from the NIH's page",
+        "images_13.tar.gz is not one of the NIH's twelve archives.*get it again from the NIH's page",
         lambda: {"images_13.tar.gz": tar_gz()},
         functools.partial(read_release, own=False),
     ),
@@ -445,7 +447,7 @@ LISTS = {
     "gzip, a bomb": official(zeros(31), f" unpacks to more than .*{_GET_AGAIN}"),
     "image in both": Case(
         CohortError,
-        rf"1 images, such as {NAMES[9]}, stand in both of train_val_list.txt and test_list.txt; .*Download the two",
+        rf"1 images, such as {NAMES[9]}, are in both of train_val_list.txt and test_list.txt; .*Download the two",
         lambda: {OFFICIAL_LISTS["test"]: lines(*NAMES[:8], NAMES[9])},
         functools.partial(read_release, split="official"),
     ),

@@ -4,11 +4,13 @@ import functools
 import os
 from pathlib import Path
 
+import filelock
 import pytest
 import tensorflow_datasets as tfds
 
 from nih_chest_xray import Builder, NihChestXrayConfig
-from nih_chest_xray.catalog.site import write_site
+from nih_chest_xray.catalog import site
+from nih_chest_xray.catalog.gallery import Gallery
 from nih_chest_xray.phantom.release import Phantom
 from nih_chest_xray.release.sources import StoredImage
 from nih_chest_xray.tables import labels
@@ -84,19 +86,68 @@ the NIH's, since they are built from files."""
 CATALOG_FORMATS = {"drawn": "tfrecord", "many": "parquet", "listed": "array_record"}
 
 
+def build(manual_dir, data_dir, file_format=None, **fields) -> Path:
+    """Builds a dataset for a table as small as the phantom's, unless told otherwise. Returns its folder."""
+    config = NihChestXrayConfig(**{"name": "test", "validation_fraction": 0.2, "test_fraction": 0.2} | fields)
+    builder = Builder(config=config, data_dir=data_dir, file_format=file_format)
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+    return Path(builder.data_dir)
+
+
 @pytest.fixture(scope="session")
-def catalog_data(phantom_dir, tmp_path_factory) -> Path:
+def once(tmp_path_factory, worker_id):
+    """Fills a folder once for all of pytest's processes, and returns it; tests only read it."""
+    root = tmp_path_factory.getbasetemp()
+    root = root if worker_id == "master" else root.parent
+
+    def make(name: str, fill) -> Path:
+        folder, done = root / name, root / f"{name}.done"
+        with filelock.FileLock(root / f"{name}.lock"):
+            if not done.exists():
+                fill(folder)
+                done.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def catalog_dir(once, phantom_dir) -> Path:
+    def fill(folder):
+        for name, fields in CATALOG_CONFIGS.items():
+            build(phantom_dir, folder / "data", CATALOG_FORMATS[name], name=name, image_size=64, **fields)
+        site.write_site(folder / "data", folder / "site")
+
+    return once("catalog", fill)
+
+
+@pytest.fixture(scope="session")
+def catalog_data(catalog_dir) -> Path:
     """A data_dir with a small dataset of each of `CATALOG_CONFIGS`."""
-    data_dir = tmp_path_factory.mktemp("catalog") / "data"
-    for name, fields in CATALOG_CONFIGS.items():
-        small = {"image_size": 64, "validation_fraction": 0.2, "test_fraction": 0.2}
-        config = NihChestXrayConfig(name=name, **small | fields)
-        builder = Builder(config=config, data_dir=data_dir, file_format=CATALOG_FORMATS[name])
-        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=phantom_dir))
-    return data_dir
+    return catalog_dir / "data"
 
 
 @pytest.fixture(scope="session")
-def catalog_site(catalog_data) -> Path:
+def catalog_site(catalog_dir) -> Path:
     """The site of these datasets."""
-    return write_site(catalog_data, catalog_data.parent / "site")
+    return catalog_dir / "site"
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Has a catalog draw no charts and no examples, most of its work, for a test of its words or of its files."""
+
+    def make_gallery(_built, _examples, folder):
+        (folder / "images").mkdir()
+        (folder / "images" / "00000001_000.jpg").write_bytes(b"a picture")
+        return Gallery((), ())
+
+    monkeypatch.setattr(site, "make_gallery", make_gallery)
+    monkeypatch.setattr(site, "draw_charts", lambda *_arguments: [])
+
+
+@pytest.fixture(scope="session")
+def sound(once, phantom_dir) -> Path:
+    """The folder of a dataset with two copies of each training nodule, at 64 pixels."""
+    fields = {"name": "built", "augmented_copies": 2, "image_size": 64, "healthy_stride": 4}
+    return once("sound", lambda folder: build(phantom_dir, folder, **fields)) / "nih_chest_xray" / "built" / "1.0.0"

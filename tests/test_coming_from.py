@@ -13,6 +13,8 @@ from blocks import blocks
 from nih_chest_xray import Builder
 from nih_chest_xray.vocabulary import FINDINGS
 
+pytestmark = pytest.mark.slow
+
 GUIDE = "coming-from"
 
 

@@ -78,7 +78,7 @@ LISTS = {"split": "lists", "split_lists": {"train": "train.txt", "test": "test.t
         (LISTS | {"split_lists": {"test": "a.txt", "validation": "b.txt"}}, "split_lists=.*; expected the path of"),
         (LISTS | {"split_lists": {"train": "a.txt", "val": "b.txt"}}, "split_lists=.*; expected the path of a list"),
         (LISTS | {"split_lists": {"train": "a.txt", "test": ""}}, "split_lists=.*; expected the path of a list"),
-        (LISTS | {"split_lists": {"train": "a/l.txt", "test": "b/l.txt"}}, "expected files of different names"),
+        (LISTS | {"split_lists": {"train": "a/l.txt", "test": "b/l.txt"}}, "expected files with different names"),
         ({"split_lists": LISTS["split_lists"]}, "split_lists=.*; expected null .None. unless split is 'lists'"),
         ({"allow_shared_patients": True}, "allow_shared_patients=True; expected false unless split is 'lists'"),
         (LISTS | {"allow_shared_patients": "yes"}, "allow_shared_patients='yes'; expected true or false"),

@@ -35,6 +35,9 @@ from nih_chest_xray.tables.labels import read_labels
 from nih_chest_xray.tables.official_lists import read_official_lists
 from nih_chest_xray.vocabulary import BOX_FILE, FINDINGS, LABEL_FILES
 
+# What each kind of damage gives is in test_bad_inputs.py; here are those that nobody thought of.
+pytestmark = pytest.mark.slow
+
 FILE = "some/folder/labels.csv"
 
 # What hypothesis keeps beside examples is not to lie in the repository.

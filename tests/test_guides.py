@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import zipfile
 
 import pytest
 from blocks import GUIDES, README, ROOT, blocks
@@ -69,6 +68,7 @@ def test_every_python_block_compiles(name):
         compile(code, name, "exec")
 
 
+@pytest.mark.slow
 def test_the_custom_augmentation_of_the_guide_to_configs_builds(tmp_path):
     [code] = [code for code in blocks("configs", "python") if "register_augmentation" in code]
     code += "names = builder.info.features['augmentation'].names\n"
@@ -77,12 +77,3 @@ def test_the_custom_augmentation_of_the_guide_to_configs_builds(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "darker none rotation"  # No flip: the config does not name it.
-
-
-def test_the_wheel_holds_the_guides(tmp_path):
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT]
-    subprocess.run(command, check=True, capture_output=True)
-    [path] = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(path) as wheel:
-        names = set(wheel.namelist())
-    assert {str(page.relative_to(ROOT)) for page in PAGES[1:]} <= names

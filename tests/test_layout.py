@@ -28,4 +28,18 @@ def test_every_folder_is_a_stage_with_a_first_line_that_says_which():
 
 
 def test_the_package_shows_its_public_names_alone():
-    assert dir(nih_chest_xray) == sorted(["Builder", "NihChestXrayConfig", "register_augmentation", "__version__"])
+    splitters = ["BalancedGroupKFold", "BalancedGroupShuffleSplit"]
+    names = [*splitters, "Builder", "NihChestXrayConfig", "register_augmentation", "__version__"]
+    assert dir(nih_chest_xray) == sorted(names)
+    for name in names:
+        assert hasattr(nih_chest_xray, name)
+    assert not hasattr(nih_chest_xray, "splitter")
+    imported: dict[str, object] = {}
+    exec("from nih_chest_xray import *", imported)
+    assert imported.keys() - {"__builtins__"} == {*names} - {"__version__"}
+
+
+def test_importing_the_package_leaves_scikit_learn_alone():
+    """It takes a second, which no build and no `tfds.load` needs."""
+    code = "import sys, nih_chest_xray; assert 'sklearn' not in sys.modules; nih_chest_xray.BalancedGroupKFold()"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -72,11 +72,13 @@ def test_every_config_can_be_mocked_and_nothing_is_written(run):
     run([f"nih_chest_xray/{config.name}" for config in NAMED_CONFIGS])
 
 
+@pytest.mark.slow
 def test_also_with_a_data_dir_and_when_the_package_is_imported_late(run, tmp_path):
     run(["nih_chest_xray"], place={"data_dir": str(tmp_path / "data")}, late=True)
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.slow
 def test_a_datasets_small_files_give_the_mock_its_subsets(run, phantom_dir, tmp_path):
     """As TFDS advises. Without its records the dataset is not whole, but nothing is said of that, or built."""
     builder = nih_chest_xray.Builder(config="nodule", data_dir=tmp_path / "data", file_format="array_record")

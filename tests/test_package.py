@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import tensorflow_datasets as tfds
 
+from nih_chest_xray.phantom.__main__ import main as write_phantom
+
 ROOT = Path(__file__).parent.parent
 DATA_FILES = ("checksums.tsv", "splits.tsv", "README.md", "CITATIONS.bib", "TAGS.txt")
 
@@ -23,13 +25,15 @@ def dist(tmp_path_factory) -> Path:
     return folder
 
 
-def test_wheel_holds_the_modules_the_catalog_files_and_the_checksums(dist):
+def test_wheel_holds_the_modules_the_catalog_files_the_guides_and_the_checksums(dist):
     [path] = dist.glob("*.whl")
     with zipfile.ZipFile(path) as wheel:
         names = set(wheel.namelist())
         modules = {str(path.relative_to(ROOT)) for path in (ROOT / "nih_chest_xray").rglob("*.py")}
         templates = {str(path.relative_to(ROOT)) for path in (ROOT / "nih_chest_xray/catalog/templates").iterdir()}
-        assert modules | templates | {f"nih_chest_xray/{name}" for name in DATA_FILES} <= names
+        guides = {str(path.relative_to(ROOT)) for path in (ROOT / "nih_chest_xray/guides").glob("*.md")}
+        assert len(guides) > 5
+        assert modules | templates | guides | {f"nih_chest_xray/{name}" for name in DATA_FILES} <= names
         assert wheel.read("nih_chest_xray/checksums.tsv") == (ROOT / "checksums" / "checksums.tsv").read_bytes()
         assert len(templates) >= 6  # Four pages and parts of pages, their style and their script.
         assert not {name for name in names if name.startswith(("tests/", "checksums/"))}
@@ -43,6 +47,7 @@ def test_sdist_holds_what_the_wheel_is_built_from(dist):
     assert needed | {f"nih_chest_xray/{name}" for name in DATA_FILES} <= inside
 
 
+@pytest.mark.slow
 def test_a_wheel_built_from_the_sdist_is_complete_too(dist, tmp_path):
     [path] = dist.glob("*.tar.gz")
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", tmp_path, path]
@@ -95,6 +100,7 @@ def test_tfds_build_works_in_the_checkout_from_json_and_publishes(phantom_dir, t
     assert (published / "metadata.json").exists()
 
 
+@pytest.mark.slow  # As .ci/run does with the wheel.
 def test_tfds_build_works_elsewhere_with_imports(tmp_path):
     arguments = ("nih_chest_xray", "--imports", "nih_chest_xray", "--config", "sample", "--data_dir", "data")
     done = tfds_build(*arguments, "--max_examples_per_split", "2", cwd=tmp_path)
@@ -102,6 +108,7 @@ def test_tfds_build_works_elsewhere_with_imports(tmp_path):
     assert len(tfds.load("nih_chest_xray/sample", data_dir=tmp_path / "data", split="test")) == 2
 
 
+@pytest.mark.slow
 def test_a_bad_config_is_refused_on_the_command_line(tmp_path):
     done = tfds_build(
         "nih_chest_xray", "--config", '{"name": "bad", "image_size": -1}', "--data_dir", tmp_path, cwd=ROOT
@@ -116,12 +123,14 @@ def test_importing_the_package_does_not_import_tensorflow():
     assert done.stdout.strip() == "False"
 
 
-def test_phantom_replaces_no_file_of_a_folder_that_holds_any(tmp_path):
+def test_phantom_replaces_no_file_of_a_folder_that_holds_any(tmp_path, monkeypatch, capsys):
     (tmp_path / "Data_Entry_2017_v2020.csv").write_text("mine")
-    command = [sys.executable, "-m", "nih_chest_xray.phantom", str(tmp_path), "--patients", "2"]
-    refused = subprocess.run(command, capture_output=True, text=True)
-    assert refused.returncode == 2
-    assert "is not an empty folder" in refused.stderr
+    monkeypatch.setattr(sys, "argv", ["phantom", str(tmp_path), "--patients", "2"])
+    with pytest.raises(SystemExit) as refused:
+        write_phantom()
+    assert refused.value.code == 2
+    assert "is not an empty folder" in capsys.readouterr().err
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
     (tmp_path / "Data_Entry_2017_v2020.csv").unlink()
-    assert subprocess.run(command, capture_output=True).returncode == 0
+    write_phantom()
+    assert list(tmp_path.rglob("*.png"))

@@ -5,7 +5,6 @@ import csv
 import hashlib
 import shutil
 import warnings
-import zipfile
 
 import cv2
 import numpy as np
@@ -15,11 +14,10 @@ from etils import epath
 
 import nih_chest_xray
 from nih_chest_xray.config import NAMED_CONFIGS
-from nih_chest_xray.phantom.release import tar_gz
 from nih_chest_xray.release.find import find_release
 from nih_chest_xray.release.release import known_files
 from nih_chest_xray.release.tables import read_tables
-from nih_chest_xray.vocabulary import FINDINGS, LABEL_FILES, SUBSETS
+from nih_chest_xray.vocabulary import FINDINGS, LABEL_FILES
 
 pytestmark = pytest.mark.real
 
@@ -109,20 +107,6 @@ def test_image_size_null_stores_the_files_own_bytes(real_dir, tmp_path):
     assert RGBA_NODULE in stored
 
 
-def pack(layout, images, folder):
-    if layout.endswith(".tar.gz"):
-        (folder / layout).write_bytes(tar_gz(images))
-    elif layout.endswith(".zip"):
-        with zipfile.ZipFile(folder / layout, "w") as archive:
-            for number, (name, content) in enumerate(images):
-                archive.writestr(f"images_{number // 50 + 1:03d}/images/{name}", content)
-    else:
-        for number, (name, content) in enumerate(images):
-            path = folder / f"images_{number // 50 + 1:03d}" / "images" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-
-
 def test_findings_are_multi_hot_as_the_label_file_says_and_boxes_are_the_nihs(real_dir, real_labels, tmp_path):
     fields = {"task": "findings", "healthy_stride": 1, "split": "official", "image_size": 64}
     stored = examples(build(real_dir, tmp_path, **fields))
@@ -142,17 +126,3 @@ def test_findings_are_multi_hot_as_the_label_file_says_and_boxes_are_the_nihs(re
     for name, found in marked.items():
         rows = [(finding, *bbox) for finding, bbox in zip(found["finding"], found["bbox"].tolist(), strict=True)]
         assert np.array(rows) == pytest.approx(np.array(boxes[name]), abs=1e-6)
-
-
-@pytest.mark.parametrize("layout", ["images_001.tar.gz", "images_01.tar.gz", "kaggle", "archive.zip"])
-def test_every_layout_gives_the_same_records(layout, built, real_dir, tmp_path):
-    release = tmp_path / "release"
-    release.mkdir()
-    images = [(path.name, path.read_bytes()) for path in sorted((real_dir / "images").glob("*.png"))]
-    pack(layout, images, release)
-    for table in ("Data_Entry_2017_v2020.csv", "BBox_List_2017.csv"):
-        shutil.copy(real_dir / table, release)
-    other = build(release, tmp_path / "data", augmented_copies=1)
-    for path in [*built.data_path.glob("*.tfrecord*"), built.data_path / "metadata.csv"]:
-        assert (other.data_path / path.name).read_bytes() == path.read_bytes()
-    assert len(list(built.data_path.glob("*.tfrecord*"))) == len(SUBSETS)

@@ -17,6 +17,9 @@ from sklearn.metrics import roc_auc_score
 from nih_chest_xray.catalog.datasets import find_datasets
 from nih_chest_xray.catalog.loading import snippets
 
+# They build the sample at its full size, twice. CI builds it from the wheel, too.
+pytestmark = pytest.mark.slow
+
 TITLES = ("Keras", "PyTorch", "JAX", "Some features only", "Throughput", "Several machines")
 TRAINING_EXAMPLES = 101
 recipe = functools.partial(blocks.recipe, "training")
@@ -74,7 +77,6 @@ def test_the_readmes_lines_load_batches(run):
     assert len(left["train"]) == TRAINING_EXAMPLES
 
 
-@pytest.mark.slow
 def test_keras_recipe_learns_to_find_nodules(run):
     left = run(recipe("Keras"))
     # A class with few examples weighs more; in the sample, copies make nodules the larger one.

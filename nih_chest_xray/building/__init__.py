@@ -1,1 +1,1 @@
-"""Building: from images to examples, on one machine or with Beam, and what TFDS stores of them."""
+"""Building: makes examples from images, on one machine or with Beam, and the metadata that TFDS stores with them."""

@@ -1,7 +1,7 @@
-"""Beam build: makes a dataset's examples with Apache Beam, where one machine is not enough.
+"""Beam build: makes a dataset's examples with Apache Beam, for when one machine is not enough.
 
-The table of what is to be made is written to the dataset's own folder, which every worker has to see anyway. A worker
-is sent the names of two small files for each of its tasks: a task is an archive, or some hundred images.
+The table of examples to make is written to the dataset's own folder, which every worker must be able to read anyway.
+A task is one archive, or a few hundred images. A worker receives the names of two small files for each task.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _IMAGES_PER_TASK = 500
 _ARCHIVES = "archives"
 
 Made = tuple[str, tuple[int, str, dict[str, Any], int | None]]
-"""Key, and number of the task, subset, example and pixels a side of a resized copy."""
+"""An example's key, then its task number, subset, features, and side in pixels if its source is a resized copy."""
 
 
 class BeamBuild:
-    """The examples of each subset, as parts of one pipeline that reads everything once."""
+    """Makes the examples of all subsets in one pipeline that reads each source once."""
 
     def __init__(
         self, release: Release, manifest: pd.DataFrame, config: NihChestXrayConfig, folder: epath.Path
@@ -41,10 +41,10 @@ class BeamBuild:
         """Writes the tasks.
 
         Args:
-          release: Where images are. Workers have to see these places.
-          manifest: What is to be made.
-          config: How.
-          folder: Where the dataset is made; workers have to see it.
+          release: The release. Workers must be able to read its files.
+          manifest: The examples to make, one row each.
+          config: The config to build.
+          folder: The folder in which the dataset is made. Workers must be able to read and write it.
         """
         self._config = config
         self._folder = folder / "beam"
@@ -62,30 +62,30 @@ class BeamBuild:
                 self._tasks.append((len(self._tasks), str(task), table))
 
     def examples(self, subset: str) -> beam.PTransform:
-        """Returns a transform that gives the keys and examples of a subset."""
+        """Returns a transform that yields the keys and examples of a subset."""
         return _Subset(self, subset)
 
     def report(self) -> Report:
-        """Returns, after the pipeline has run, what was made."""
+        """Returns what was made. Call it after the pipeline has run."""
         sides = dict(json.loads((self._folder / "names.json").read_text()))
         archives = json.loads((self._folder / "archives.json").read_text())
         made = {source_of(name) for name in sides}
-        # Of an image that is broken in one archive and whole in another, the whole one was taken.
+        # If an image is broken in one archive and intact in another, the intact one was used.
         broken = tuple(each for each in self.broken() if each.source_name not in made)
         copied = {source: side for name, side in sides.items() if side and (source := source_of(name))}
         return Report(frozenset(sides), dict(archives), broken, copied)
 
     def broken(self) -> tuple[BrokenImage, ...]:
-        """Returns the broken images that the tasks have met so far, also where the pipeline failed."""
+        """Returns the broken images that the tasks have found so far, even if the pipeline failed."""
         files = sorted(self._folder.glob("broken_*.json"))
         return tuple(sorted({BrokenImage(*each) for file in files for each in json.loads(file.read_text())}))
 
     def close(self) -> None:
-        """Removes what was written for the workers."""
+        """Removes the files written for the workers."""
         remove(self._folder, BEAM_TASKS, within=self._folder.parent)
 
     def made(self, pipeline: beam.Pipeline, subset: str) -> beam.PCollection:
-        """Returns the examples of a subset, as `Made`. The subsets share what gives the examples of all."""
+        """Returns the examples of a subset, as `Made`. All subsets share the transforms that make the examples."""
         if not self._made:
             results = (
                 pipeline
@@ -108,7 +108,7 @@ class BeamBuild:
         return self._made[subset]
 
     def _table(self, manifest: pd.DataFrame, names: frozenset[str]) -> str:
-        """Returns the file that holds the images' rows. Archives that may hold the same images share one."""
+        """Returns the path of the images' manifest rows. Archives that may hold the same images share a file."""
         if names not in self._tables:
             path = self._folder / f"rows-{len(self._tables):05d}.pickle"
             path.write_bytes(pickle.dumps(manifest[manifest["source_name"].isin(names)]))
@@ -127,13 +127,13 @@ class _Subset(beam.PTransform):
 
 
 class _MakeExamples(beam.DoFn):
-    """Makes the examples of a task, gives the digest of an archive, and writes down which images are broken."""
+    """Makes the examples of a task, yields the digest of an archive, and records which images are broken."""
 
     def __init__(self, config: NihChestXrayConfig, folder: str) -> None:
         super().__init__()
         self._config = config
         self._folder = folder
-        # A user's own are registered by a module that workers need not have.
+        # A custom augmentation is registered by a module that workers need not have.
         self._augmentations = [get_augmentation(name) for name in config.augmentations]
 
     def setup(self) -> None:
@@ -152,7 +152,7 @@ class _MakeExamples(beam.DoFn):
                 continue
             for subset, key, example in made.examples:
                 yield key, (number, subset, example, made.copied_side)
-        if broken:  # In a file, not an output: a pipeline that fails since nothing is left of a subset has no outputs.
+        if broken:  # In a file, not an output: a pipeline that fails because a subset is empty has no outputs.
             _write_json(f"{self._folder}/broken_{number:05d}.json", broken)
         if source.one_pass:
             yield beam.pvalue.TaggedOutput(_ARCHIVES, (source.place, source.sha256))
@@ -160,7 +160,7 @@ class _MakeExamples(beam.DoFn):
 
 @functools.lru_cache(maxsize=2)
 def _read_table(path: str) -> RowsOfSource:
-    """Reads a table once in a worker, whichever of its tasks need it."""
+    """Reads a table once in each worker, however many of its tasks need it."""
     return RowsOfSource(pickle.loads(epath.Path(path).read_bytes()))
 
 
@@ -170,7 +170,7 @@ def _parts(names: list[str]) -> Iterator[list[str]]:
 
 
 def _first(key: str, made: Collection[tuple[int, str, dict[str, Any], int | None]]) -> Made:
-    """Of an image that several archives hold, takes the first archive's, as a local build does."""
+    """Takes an image that several archives hold from the first of them, as a local build does."""
     return key, min(made, key=lambda each: each[0])
 
 

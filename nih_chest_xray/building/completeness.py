@@ -1,4 +1,4 @@
-"""Completeness: whether the folder of a built dataset holds all of its files, each of its size."""
+"""Completeness: checks that the folder of a built dataset holds all of its files, each with the right size."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from nih_chest_xray.building.features import label_files
 
 
 def shard_sizes(folder: epath.Path, info: tfds.core.DatasetInfo) -> dict[str, int]:
-    """Returns the bytes of each shard, by file name."""
+    """Returns the size of each shard in bytes, by file name."""
     paths = (epath.Path(path) for split in info.splits.values() for path in split.filepaths)
     return {path.name: (folder / path.name).stat().length for path in paths}
 
 
 def missing_parts(folder: epath.Path) -> list[str]:
-    """Returns what a dataset lacks: files that do not exist, and shards of another size than the build wrote.
+    """Returns what a dataset lacks: files that do not exist, and shards whose size is not what the build wrote.
 
-    TFDS itself takes any folder with the dataset's name for the dataset. Half of one is left by a `tfds build
-    --overwrite` that was killed while it deleted the old dataset, and by a copy that was cut off.
+    TFDS itself accepts any folder with the dataset's name. An interrupted copy leaves half a dataset, and so does a
+    `tfds build --overwrite` that was killed while it deleted the old one.
 
     Args:
-      folder: Of one version of one config.
+      folder: The folder of one version of one config.
     """
     files = ("dataset_info.json", "features.json", "metadata.json", "metadata.csv", "examples.csv")
     if missing := [f"{name} does not exist" for name in files if not (folder / name).exists()]:
@@ -38,5 +38,5 @@ def missing_parts(folder: epath.Path) -> list[str]:
         if not path.exists():
             missing.append(f"{path.name} does not exist")
         elif (size := path.stat().length) != sizes.get(path.name, size):
-            missing.append(f"{path.name} has {size:,} bytes and not {sizes[path.name]:,}")
+            missing.append(f"{path.name} has {size:,} bytes; expected {sizes[path.name]:,}")
     return missing

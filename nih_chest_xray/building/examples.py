@@ -1,4 +1,4 @@
-"""Examples: one source image and its rows of the manifest give the examples that are stored, or say what is broken."""
+"""Examples: makes the examples of one source image from its manifest rows, or reports why the image is broken."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from nih_chest_xray.release.sources import StoredImage
 from nih_chest_xray.vocabulary import FINDINGS, NO_AUGMENTATION, SOURCE_SIZE
 
 _SHOWN = 20
-"""Broken images that an error names."""
+"""Number of broken images that an error names."""
 _NO_BOX = {"bbox": np.zeros(4), "finding": -1}
-"""What fills the places of boxes that an image does not have."""
+"""Fills the places of boxes that an image does not have."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Made:
-    """What a source image gave.
+    """The examples made from one source image.
 
     Attributes:
-      source_name: The image's name.
-      examples: Subset, image name and example of each row. `image` holds encoded bytes, the other features are as the
-        builder's schema has them.
-      copied_side: Pixels a side of a resized copy; None for one of the NIH's own images.
+      source_name: The source image's name.
+      examples: The subset, image name and example of each row. `image` holds encoded bytes; the other features are as
+        in the builder's schema.
+      copied_side: The side of a resized copy in pixels; None for one of the NIH's own images.
     """
 
     source_name: str
@@ -43,8 +43,8 @@ class BrokenImage:
     """A source image that cannot be read.
 
     Attributes:
-      source_name: Its name.
-      problem: Where it lies, and what is wrong with it.
+      source_name: The image's name.
+      problem: Where the image is, and what is wrong with it.
     """
 
     source_name: str
@@ -56,10 +56,10 @@ class Report:
     """What a build made.
 
     Attributes:
-      names: Of the examples.
-      digests: SHA-256 of the archives that were read, by place.
-      broken: The images that could not be read, in the order of names.
-      copied_sides: Pixels a side of each source image that is a resized copy, by its name.
+      names: The image names of the examples.
+      digests: The SHA-256 of each archive that was read, by its path.
+      broken: The images that could not be read, sorted by name.
+      copied_sides: The side in pixels of each source image that is a resized copy, by its name.
     """
 
     names: frozenset[str]
@@ -69,14 +69,14 @@ class Report:
 
 
 class ExampleMaker(Protocol):
-    """What makes the examples of a build: on one machine, or with Beam."""
+    """Makes the examples of a build, on one machine or with Beam."""
 
     def examples(self, subset: str) -> Any:
         """Returns the keys and examples of a subset: an iterator, or a Beam transform."""
         ...
 
     def broken(self) -> tuple[BrokenImage, ...]:
-        """Returns the broken images that were met so far, in the order of names."""
+        """Returns the broken images found so far, sorted by name."""
         ...
 
     def report(self) -> Report:
@@ -84,25 +84,25 @@ class ExampleMaker(Protocol):
         ...
 
     def close(self) -> None:
-        """Frees what the build held."""
+        """Stops the build's threads and removes its temporary files."""
         ...
 
 
 def make_examples(stored: StoredImage, rows: Sequence[Row], config: NihChestXrayConfig) -> Made:
-    """Makes an example of each manifest row of one source image.
+    """Makes an example from each manifest row of one source image.
 
     Args:
       stored: The source image.
-      rows: Rows of the manifest with this `source_name`. Without any it is only looked at.
-      config: Says how to augment, resize and encode.
+      rows: The manifest rows with this `source_name`. Without rows the image is only checked.
+      config: The config, which says how to augment, resize and encode.
 
     Raises:
-      ImageError: The bytes are not an image of the release. The message names the image and where it lies.
+      ImageError: The bytes are not an image of the release. The message names the image and where it is.
       ReleaseError: The bytes cannot be read.
     """
     content = stored.read()
     try:
-        # Also where the bytes are stored as they are: whoever trains is not to find out that an image is broken.
+        # Decode it even if its bytes are stored unchanged: a broken image must show here, not in training.
         is_copy = config.allow_resized_images and not codec.is_the_nihs(content)
         pixels = codec.decode_copy(content, config.image_size or SOURCE_SIZE) if is_copy else codec.decode(content)
     except ImageError as error:
@@ -118,10 +118,10 @@ def make_examples(stored: StoredImage, rows: Sequence[Row], config: NihChestXray
 
 
 def try_examples(stored: StoredImage, rows: Sequence[Row], config: NihChestXrayConfig) -> Made | BrokenImage:
-    """Makes examples as `make_examples` does, and returns what is wrong with an image that is broken.
+    """Makes examples as `make_examples` does, but returns a `BrokenImage` if the image is broken.
 
     Raises:
-      ReleaseError: The system could not read it. That says nothing of the image.
+      ReleaseError: The system could not read the file. That says nothing about the image.
     """
     try:
         return make_examples(stored, rows, config)
@@ -132,11 +132,11 @@ def try_examples(stored: StoredImage, rows: Sequence[Row], config: NihChestXrayC
 
 
 def broken_error(broken: Sequence[BrokenImage], consequence: str = "") -> ImageError:
-    """Returns the error that names broken images, with the place of each, and says how to go on.
+    """Returns the error that names broken images and where they are, and says what to do.
 
     Args:
       broken: The images.
-      consequence: What follows beside their being left out.
+      consequence: A last line to use instead of the usual advice.
     """
     shown = [each.problem for each in sorted(broken)[:_SHOWN]]
     more = [f"… and {len(broken) - _SHOWN:,} more"] if len(broken) > _SHOWN else []
@@ -159,7 +159,7 @@ def _advice_on_copies(content: bytes, config: NihChestXrayConfig) -> str:
 
 
 def _encode(pixels: np.ndarray, row: Row, config: NihChestXrayConfig) -> bytes:
-    """Augments at the NIH's size, so that a rotation blurs as little as possible, then resizes and encodes."""
+    """Augments at the NIH's size, so that a rotation blurs as little as possible; then resizes and encodes."""
     if row.augmentation != NO_AUGMENTATION:
         pixels = augment(codec.to_source_size(pixels), row.augmentation, row.draw, config)
     if config.image_size is not None:
@@ -168,7 +168,7 @@ def _encode(pixels: np.ndarray, row: Row, config: NihChestXrayConfig) -> bytes:
 
 
 def plain_fields(row: Row, config: NihChestXrayConfig) -> dict[str, Any]:
-    """Returns what the example of a manifest row holds beside its image, as plain values.
+    """Returns all features of a manifest row's example except its image, as plain values.
 
     Classes are names, `findings` a tuple of names, `bboxes` a tuple of ((ymin, xmin, ymax, xmax), finding), sizes and
     spacings pairs, and the label of several findings the NIH's string.
@@ -200,7 +200,7 @@ def plain_fields(row: Row, config: NihChestXrayConfig) -> dict[str, Any]:
 
 
 def fields(row: Row, config: NihChestXrayConfig) -> dict[str, Any]:
-    """Returns what the example of a manifest row holds beside its image, as the schema has it."""
+    """Returns all features of a manifest row's example except its image, as in the schema."""
     example = plain_fields(row, config)
     if config.definition.multi_label:
         example["label"] = multi_hot(row.findings)

@@ -1,4 +1,4 @@
-"""Features: the schema of an example, with a doc for each column."""
+"""Features: the schema of an example, with a description of each feature."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _number(doc: str) -> tfds.features.Scalar:
 
 
 def differences(stored: tfds.features.FeaturesDict, config: NihChestXrayConfig) -> list[str]:
-    """Returns in what the features of a dataset are not those of a config, a text for each."""
+    """Returns a text for each feature of a dataset that differs from the config's."""
     found, expected = (dict(_describe(features)) for features in (stored, make_features(config)))
     return [
         f"features.json and the labels.txt files: {name} is {found.get(name)}, by the config {expected.get(name)}"
@@ -101,7 +101,7 @@ def _describe(feature: tfds.features.FeatureConnector, name: str = "") -> Iterat
 
 
 def label_files(feature: tfds.features.FeatureConnector, name: str = "") -> Iterator[str]:
-    """Yields the files in which TFDS keeps the names of classes; where one is missing, it takes numbers for names."""
+    """Yields the files in which TFDS keeps class names. If one is missing, TFDS uses numbers as names."""
     if isinstance(feature, tfds.features.FeaturesDict):
         for key, inner in feature.items():
             yield from label_files(inner, f"{name}-{key}".lstrip("-"))

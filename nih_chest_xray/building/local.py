@@ -21,30 +21,30 @@ from nih_chest_xray.release.sources import StoredImage
 from nih_chest_xray.vocabulary import SUBSETS
 
 Keyed = tuple[str, dict[str, Any]]
-"""An example and its key, which is the image name."""
+"""An example's key, which is its image name, and the example."""
 
 
 class LocalBuild:
-    """The examples of each subset, in turn.
+    """Makes the examples of each subset in turn.
 
-    TFDS wants one subset after the other. Images that lie in files of their own are read when their subset is wanted.
-    An archive holds images of all subsets: it is read once, while the first subset is made, and examples of the others
-    wait on disk, encoded.
+    TFDS asks for one subset after another. Images in separate files are read when their subset is requested. An archive
+    holds images of all subsets. It is read once, while the first subset is made; the encoded examples of the other
+    subsets wait on disk.
 
-    Broken images are left out where the config allows that images are missing. Where it does not, the first of them
-    ends the making of examples: the images that are left are only looked at, so that one error names all broken ones.
+    Broken images are left out if the config allows missing images. If it does not, no more examples are made after the
+    first broken image. The remaining images are only checked, so that one error names all broken ones.
     """
 
     def __init__(
         self, release: Release, manifest: pd.DataFrame, config: NihChestXrayConfig, folder: epath.Path
     ) -> None:
-        """Reads nothing yet.
+        """Prepares the build; reads nothing yet.
 
         Args:
-          release: Where images are.
-          manifest: What is to be made.
-          config: How.
-          folder: Where the dataset is made, for what has to wait.
+          release: The release.
+          manifest: The examples to make, one row each.
+          config: The config to build.
+          folder: The folder in which the dataset is made. Examples that wait are kept there.
         """
         self._release = release
         self._rows = RowsOfSource(manifest)
@@ -66,34 +66,34 @@ class LocalBuild:
         """Yields the examples of a subset.
 
         Raises:
-          ImageError: Images of any subset are broken, and the config does not allow that images are missing.
-          ReleaseError: A source is cut or corrupt, or the system cannot read it.
+          ImageError: Images of any subset are broken, and the config does not allow missing images.
+          ReleaseError: A source is truncated or corrupt, or the system cannot read it.
         """
         try:
             for key, example in self._examples(subset):
                 self._names.add(key)
                 yield key, example
             if self._failed:
-                self._look_at_all_that_is_left()
+                self._check_remaining_images()
         except ReleaseError as error:
             if self._failed:
-                raise broken_error(self._broken, f"Images behind these were not looked at: {error}") from error
+                raise broken_error(self._broken, f"Images after these were not checked: {error}") from error
             raise
         if self._failed:
             raise broken_error(self._broken)
 
     def broken(self) -> tuple[BrokenImage, ...]:
-        """Returns the broken images that were met so far, in the order of names."""
+        """Returns the broken images found so far, sorted by name."""
         return tuple(sorted(self._broken))
 
     def report(self) -> Report:
-        """Returns what was made; of examples, those that were yielded."""
+        """Returns what was made. Only the examples that were yielded count."""
         archives = (source for source in self._release.sources if source.one_pass)
         digests = {archive.place: archive.sha256 for archive in archives if archive.sha256}
         return Report(frozenset(self._names), digests, self.broken(), self._copied_sides)
 
     def close(self) -> None:
-        """Stops all threads and removes what waits. To be called in any case, also after an interruption."""
+        """Stops all threads and removes the waiting examples. Call it in every case, even after an interruption."""
         for made in self._made:
             made.close()
         for spool in self._waiting.values():
@@ -113,7 +113,7 @@ class LocalBuild:
             else:
                 self._spool(its_subset).push((key, example))
 
-    def _look_at_all_that_is_left(self) -> None:
+    def _check_remaining_images(self) -> None:
         for subset in SUBSETS:
             if subset in self._sources and subset not in self._begun:
                 for _ in self._examples(subset):
@@ -143,7 +143,7 @@ class LocalBuild:
         if not self._failed and not self._config.allow_missing_images:
             self._failed = True
             warnings.warn(
-                f"{broken.problem}. No dataset is made; the images that are left are looked at, so that all broken ones"
-                " are named.",
+                f"{broken.problem}. No dataset is made. The remaining images are checked, so that the error names all"
+                " broken ones.",
                 stacklevel=2,
             )

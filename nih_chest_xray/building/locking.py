@@ -1,7 +1,7 @@
-"""Locking: one build of a dataset at a time, cleanup after a crash, and the old dataset kept until the new is whole.
+"""Locking: allows one build of a dataset at a time, cleans up after a crash, and keeps an old dataset until the end.
 
-TFDS makes a dataset in a folder `incomplete.…` beside its final place, which it renames when all is done, and removes
-if an error ends the build. What a killed process leaves of it is removed here, by the next build.
+TFDS makes a dataset in a folder `incomplete.…` next to its final place. It renames the folder at the end of the build,
+and removes it if an error stops the build. If a killed process leaves one behind, the next build removes it here.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @contextlib.contextmanager
 def only_build(dataset: epath.Path) -> Iterator[None]:
-    """Makes the caller the only one who builds a dataset, and removes what crashed builds of it have left.
+    """Keeps other processes from building the same dataset, and removes what crashed builds of it left behind.
 
     Args:
-      dataset: Where it will be, `…/<config>/<version>`.
+      dataset: The dataset's folder, `…/<config>/<version>`. It need not exist yet.
 
     Raises:
-      BuildInProgressError: Another process builds it.
+      BuildInProgressError: Another process is building it.
     """
     path = dataset.parent / f".{dataset.name}.lock"
     try:
@@ -50,13 +50,13 @@ def only_build(dataset: epath.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def old_kept(dataset: epath.Path) -> Iterator[None]:
-    """Moves a dataset that is to be replaced aside, and removes it when the new one has its name.
+    """Moves the old dataset aside during a build, and removes it when the new one is in its place.
 
-    If the build fails, the old dataset gets its name back; if it is killed, the old one stays aside until a later build
-    succeeds. In a bucket, which cannot rename a folder, nothing is done, and TFDS deletes the old one first.
+    If the build fails, the old dataset gets its name back. If the build is killed, the old dataset stays aside until a
+    later build succeeds. A bucket cannot rename a folder: there TFDS deletes the old dataset first.
 
     Args:
-      dataset: Where it is, if it exists, and where the new one will be.
+      dataset: The folder of the old dataset, if it exists, and of the new one.
     """
     aside = None
     if dataset.exists() and not is_remote(dataset):
@@ -74,13 +74,13 @@ def old_kept(dataset: epath.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def full_disk_explained(dataset: epath.Path) -> Iterator[None]:
-    """Says what to do about a full disk, in whichever library it comes up. All other errors pass as they are.
+    """Says what to do about a full disk, whichever library reports it. All other errors pass unchanged.
 
     Args:
-      dataset: Where it would be.
+      dataset: The dataset's folder, for the message.
 
     Raises:
-      OSError: The disk, or the user's share of it, is full.
+      OSError: The disk is full, or the user's quota is used up.
     """
     try:
         yield
@@ -90,18 +90,18 @@ def full_disk_explained(dataset: epath.Path) -> Iterator[None]:
             raise
         raise OSError(
             code,
-            f"{os.strerror(code)}. The build of {dataset} was stopped. Free some room, or name another place with"
+            f"{os.strerror(code)}. The build of {dataset} was stopped. Free some space, or name another place with"
             f" --data_dir (for downloads --download_dir), and build again. The error was: {first_line(error)}",
         ) from error
 
 
 def flush(folder: epath.Path) -> None:
-    """Waits until the files of a folder are on the disk, so that a loss of power cannot leave a dataset without them.
+    """Waits until the files of a folder are on disk, so that a power failure cannot leave a dataset without them.
 
     Raises:
-      OSError: The disk, or a server behind it, could not take what was written.
+      OSError: The disk, or a server behind it, could not store what was written.
     """
-    if is_remote(folder) or os.name == "nt":  # Windows cannot do that with a folder.
+    if is_remote(folder) or os.name == "nt":  # Windows cannot sync a folder.
         return
     for path in (*folder.iterdir(), folder):
         handle = os.open(path, os.O_RDONLY)
@@ -112,7 +112,7 @@ def flush(folder: epath.Path) -> None:
 
 
 def _remove_all(dataset: epath.Path, kind: Kind) -> None:
-    """Removes what is of a kind beside a dataset, and was made for this version of it."""
+    """Removes the folders of a kind next to a dataset that were made for this version of it."""
     for path in sorted(dataset.parent.iterdir()):
         if kind.name.fullmatch(path.name) and path.name.endswith(f"_{dataset.name}"):
             try:
@@ -122,8 +122,8 @@ def _remove_all(dataset: epath.Path, kind: Kind) -> None:
 
 
 def _is_system_error(error: Exception, code: int) -> bool:
-    """Returns whether an error is the system's of this number; TensorFlow and others hand on its text alone."""
-    if isinstance(error, ValueError):  # The package's own, which say what to do.
+    """Returns whether this is the system error with this number. TensorFlow and others pass on only its text."""
+    if isinstance(error, ValueError):  # The package's own errors say what to do.
         return False
     number = getattr(error, "errno", None)
     return number == code if number else os.strerror(code) in str(error)

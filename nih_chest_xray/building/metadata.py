@@ -1,4 +1,4 @@
-"""Metadata: what metadata.json says of a build, and the warnings that go with it."""
+"""Metadata: makes the content of metadata.json, and warns of images that are missing, broken or not the NIH's."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def make_metadata(
     cap: int | None,
     shard_sizes: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Returns the content of metadata.json, made of what was really made.
+    """Returns the content of metadata.json, computed from the examples that were made.
 
     Args:
-      config: That was built.
-      version: Of the dataset.
-      origin: Where its tables come from, see `Tables`.
-      written: The rows of the manifest that were made.
-      missing: How many images of the cohort were not there, or broken.
+      config: The config that was built.
+      version: The dataset's version.
+      origin: Where the tables come from, see `Tables`.
+      written: The manifest rows of the examples that were made.
+      missing: Number of images of the cohort that were missing or broken.
       report: What the build made.
-      repacked: SHA-256 of the archives that are not the NIH's own, by path below the release's folder.
-      cap: Examples of each subset at most, for a trial build; None for all.
-      shard_sizes: Bytes of each shard, by file name.
+      repacked: The SHA-256 of each archive that is not the NIH's own, by its path relative to the release's folder.
+      cap: The largest number of examples in a subset, for a trial build; None for all.
+      shard_sizes: The size of each shard in bytes, by file name.
     """
     sides = resized_sides(written, report)
     return {
@@ -64,13 +64,13 @@ def make_metadata(
 
 
 def resized_sides(written: pd.DataFrame, report: Report) -> collections.Counter[int]:
-    """Returns how many source images were resized copies, by pixels a side."""
+    """Returns the number of source images that were resized copies, by their side in pixels."""
     sources = written["source_name"].unique()
     return collections.Counter(report.copied_sides[name] for name in sources if name in report.copied_sides)
 
 
 def warn_of_resized(sides: Mapping[int, int]) -> None:
-    """Warns of images that are not the NIH's pixels."""
+    """Warns of images that were made from resized copies."""
     if sides:
         listed = ", ".join(f"{number:,} from copies of {side} pixels a side" for side, number in sorted(sides.items()))
         warnings.warn(
@@ -84,7 +84,8 @@ def warn_of_broken(report: Report, written: pd.DataFrame, config: NihChestXrayCo
     if report.broken:
         shown = "; ".join(image.problem for image in report.broken[:3])
         warnings.warn(
-            f"{len(report.broken):,} broken images are left out, with their augmented copies:"
+            f"{'1 broken image is' if len(report.broken) == 1 else f'{len(report.broken):,} broken images are'} left"
+            " out, augmented copies too:"
             f" {shown}{'; …' if report.broken[3:] else ''}. All are listed in metadata.json's broken_images. Without"
             f" them there are: {json.dumps(summarise(written, config)['counts'])}.",
             stacklevel=2,
@@ -92,11 +93,11 @@ def warn_of_broken(report: Report, written: pd.DataFrame, config: NihChestXrayCo
 
 
 def warn_of_repacked(repacked: Mapping[str, str], place: str) -> None:
-    """Warns of archives that are not the NIH's, byte for byte."""
+    """Warns of archives that are not byte for byte the NIH's."""
     for name, digest in repacked.items():
         warnings.warn(
-            f"{place}/{name} has SHA-256 {digest}, which is none of the NIH's archives'. It read cleanly to its end and"
-            " was used as it is.",
+            f"{place}/{name} has SHA-256 {digest}, which is not that of an archive of the NIH's. It was read to its end"
+            " without errors and used as it is.",
             stacklevel=2,
         )
 
@@ -109,9 +110,9 @@ def warn_of_missing(
     Args:
       present: The rows of the manifest whose images the release holds.
       cohort: All images that the config keeps.
-      place: Of the release.
-      config: That is built.
-      broken: How many images are broken, and not missing.
+      place: The release's folder.
+      config: The config that is built.
+      broken: Number of images that are broken rather than missing.
     """
     if missing := len(cohort) - broken - present["source_name"].nunique():
         summary = summarise(present, config)

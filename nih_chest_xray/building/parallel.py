@@ -1,7 +1,7 @@
-"""Parallel: applies a function on all cores, in threads, with results in order and memory bounded.
+"""Parallel: applies a function on all cores, in threads, with results in order and bounded memory.
 
-Threads serve because decoding, resizing and encoding leave Python's lock alone. They need no `if __name__ ==
-'__main__'`, start at once, share what is in memory, and end with the process.
+Threads suffice because decoding, resizing and encoding release Python's global interpreter lock. They need no `if
+__name__ == '__main__'`, start at once, share memory, and end with the process.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ WORKERS_VARIABLE = "NIH_CHEST_XRAY_WORKERS"
 """The environment variable that sets the number of workers."""
 
 _WAITING = 4
-"""Items in the works for one worker: the one that it has, and some that are read or whose result is not fetched yet."""
+"""Items held for each worker: the one it works on, and others that wait for it or whose result is not fetched yet."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 def worker_count() -> int:
-    """Returns how many workers a build has: as many as cores that this process may use, unless the variable says.
+    """Returns the number of workers: the cores that this process may use, unless NIH_CHEST_XRAY_WORKERS is set.
 
     Raises:
-      ValueError: The variable holds no positive whole number.
+      ValueError: The variable is not a positive whole number.
     """
-    said = os.environ.get(WORKERS_VARIABLE, "").strip()
-    if not said:
-        return loky.cpu_count()  # Heeds CPU affinity and the limits of a container, as os.cpu_count does not.
-    if not said.isdecimal() or int(said) == 0:
-        raise ValueError(f"{WORKERS_VARIABLE}={said!r}; expected a whole number of at least 1")
-    return int(said)
+    setting = os.environ.get(WORKERS_VARIABLE, "").strip()
+    if not setting:
+        return loky.cpu_count()  # Respects CPU affinity and container limits; os.cpu_count does not.
+    if not setting.isdecimal() or int(setting) == 0:
+        raise ValueError(f"{WORKERS_VARIABLE}={setting!r}; expected a whole number of at least 1")
+    return int(setting)
 
 
 def map_in_order(
@@ -44,16 +44,16 @@ def map_in_order(
 ) -> Generator[_Result, None, None]:
     """Yields the function's result for each item, in the order of the items.
 
-    Items are taken in a thread of their own, so that reading them overlaps with the work on them; never more than a few
-    for each worker are held. When the iterator is closed, or an error ends it, no thread is left.
+    A separate thread takes the items, so that reading them overlaps with the work on them. Only a few items for each
+    worker are held at a time. When the iterator is closed, or an error ends it, no thread is left.
 
     Args:
-      function: Is called in threads.
-      items: Are taken as results are fetched.
+      function: The function, called in threads.
+      items: The items, taken as results are fetched.
       workers: Number of threads that call the function.
 
     Raises:
-      Exception: What the function or the items raised, where its result would have come.
+      Exception: Whatever the function or the items raised, in place of the result.
     """
     pool = concurrent.futures.ThreadPoolExecutor(workers, "nih_chest_xray")
     results: queue.SimpleQueue[concurrent.futures.Future | None] = queue.SimpleQueue()

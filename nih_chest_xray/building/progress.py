@@ -1,4 +1,4 @@
-"""Progress: one bar for a whole build, in place of TFDS's bars, of which there are many and none has a total."""
+"""Progress: one bar for a whole build, instead of TFDS's many bars, none of which has a total."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nih_chest_xray.building.tfds_internals import bars_are_on
 from nih_chest_xray.system.bars import bar
 
 _MADE, _STORED = 0.9, 0.1
-"""Shares of the time that an example takes: until it is handed to TFDS, and to sort it into its shard afterwards."""
+"""Shares of an example's time: until TFDS has it, and while TFDS sorts it into its shard."""
 _FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left{postfix}"
 _LINE = "{desc}: {percentage:3.0f} %, {elapsed} elapsed, {remaining} left{postfix}"
 
@@ -27,22 +27,22 @@ class Progress:
         self._made = 0
 
     def made(self) -> None:
-        """Says that an example was made."""
+        """Counts an example as made."""
         self._made += 1
         self._bar.set_postfix_str(f"{self._made:,} of {self._total:,} examples", refresh=False)
         self._bar.update(_MADE)
 
     def stored(self) -> None:
-        """Says that an example is in its shard."""
+        """Counts an example as stored in its shard."""
         self._bar.update(_STORED)
 
 
 @contextlib.contextmanager
 def progress(name: str, total: int) -> Iterator[Progress]:
-    """Shows the progress of a build. Nothing is shown where the user has switched TFDS's bars off.
+    """Shows the progress of a build, unless the user has switched TFDS's bars off.
 
     Args:
-      name: Of what is built.
+      name: The name of the dataset, which the bar shows.
       total: Number of examples.
     """
     with _tfds_bars_off() as shown, bar(_FORMAT, _LINE, desc=name, total=total, disable=not shown) as drawn:
@@ -57,7 +57,7 @@ _shown_before = True
 
 @contextlib.contextmanager
 def _tfds_bars_off() -> Iterator[bool]:
-    """Switches TFDS's bars off until the last of overlapping builds is done, and says whether they were on before."""
+    """Switches TFDS's bars off until the last of overlapping builds ends; yields whether they were on before."""
     global _builds, _shown_before
     with _lock:
         if _builds == 0:

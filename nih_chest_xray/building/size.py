@@ -1,4 +1,4 @@
-"""Size: estimates the bytes that a build writes."""
+"""Size: estimates how many bytes a build writes."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from nih_chest_xray.config import NihChestXrayConfig
 
 _SIDE = 512
 _BYTES = {"png": 110_000, "jpeg": 54_000}
-"""Of a radiograph of `_SIDE` pixels a side, encoded as this package does."""
+"""Bytes of a radiograph of `_SIDE` pixels a side, as this package encodes it."""
 _BYTES_OF_NIH = 410_000
-"""Of one of the NIH's own PNGs, of 1024 pixels a side."""
+"""Bytes of one of the NIH's own PNGs, 1024 pixels a side."""
 _BYTES_BESIDE = 1_000
-"""Of all features of an example but the image."""
+"""Bytes of all features of an example except the image."""
 
 
 def build_size(config: NihChestXrayConfig, examples: int) -> int:
-    """Estimates the bytes that a build needs in its data_dir while it runs.
+    """Estimates how many bytes a build needs in its data_dir while it runs.
 
-    The sizes of an image are means of some hundred of the NIH's: its own PNG has 410 KB; of 512 pixels a side a PNG of
-    this package has 107 to 113 KB, and a JPEG of quality 95 54 KB. Other sizes follow from the number of pixels.
-    While records wait and are sorted they are in temporary files there, each of which is gone when its records are in
-    their shards: at no time does a build have more on the disk than the dataset at the end.
+    The sizes are means over a few hundred of the NIH's images. The NIH's own PNG has 410 KB. At 512 pixels a side, this
+    package's PNG has 107 to 113 KB, and its JPEG of quality 95 has 54 KB. Other sizes scale with the number of pixels.
+    Records that wait or are being sorted lie in temporary files there. Each file is removed when its records are in
+    their shards, so a build never takes more of the disk than the finished dataset.
 
     Args:
-      config: Says how images are stored.
+      config: The config, which says how images are stored.
       examples: Number of examples, augmented copies included.
 
     Returns:

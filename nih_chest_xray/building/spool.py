@@ -1,4 +1,4 @@
-"""Spool: keeps examples that have to wait, in a temporary file without a name."""
+"""Spool: keeps waiting examples in a temporary file without a name."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from etils import epath
 class Spool:
     """A stack of objects on disk.
 
-    The file has no name, so that it is gone when the process is, whatever ends it; and it shrinks as objects are taken
-    from it, so that what TFDS writes of them takes their room.
+    The file has no name, so it disappears with the process, whatever ends it. It shrinks as objects are taken from it,
+    so that TFDS can write them in the space that they leave.
     """
 
     def __init__(self, folder: epath.Path) -> None:
-        """Takes the folder in which the dataset is made, whose disk has room; a remote one is not used."""
+        """Takes the folder in which the dataset is made, whose disk has space. A remote folder is not used."""
         local = str(folder) if folder.is_dir() and "://" not in str(folder) else None
         self._file = tempfile.TemporaryFile(dir=local)  # noqa: SIM115
         self._starts: list[int] = []
@@ -33,11 +33,11 @@ class Spool:
         while self._starts:
             start = self._starts.pop()
             self._file.seek(start)
-            item = pickle.load(self._file)  # Of our own making, in a file that nobody else can open.
+            item = pickle.load(self._file)  # Safe: push wrote it, to a file that nobody else can open.
             self._file.seek(start)
             self._file.truncate()
             yield item
 
     def close(self) -> None:
-        """Removes the file."""
+        """Closes the file, which removes it."""
         self._file.close()

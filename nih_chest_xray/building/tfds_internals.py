@@ -1,6 +1,6 @@
-"""TFDS's internals: everything of TFDS that is touched and not public, each with the reason why no public way does.
+"""TFDS's internals: every private part of TFDS that the package uses, each with the reason why no public part serves.
 
-Nothing else in the package touches any. `tests/building/test_tfds_internals.py` fails where TFDS has changed one.
+No other module uses any. `tests/building/test_tfds_internals.py` fails if TFDS changes one.
 """
 
 from __future__ import annotations
@@ -19,59 +19,59 @@ from tensorflow_datasets.core.utils import tqdm_utils
 def bars_are_on() -> bool:
     """Returns whether TFDS shows its bars.
 
-    Why: `tfds.disable_progress_bar` and `tfds.display_progress_bar` switch them; nothing public says how they are.
+    Why: `tfds.disable_progress_bar` and `tfds.display_progress_bar` switch them, but nothing public reads their state.
     """
     return tqdm_utils._active
 
 
 def builds_are_mocked() -> bool:
-    """Returns whether `tfds.testing.mock_data` has replaced the method that builds by one that does nothing.
+    """Returns whether `tfds.testing.mock_data` has replaced the method that builds with one that does nothing.
 
-    Why: under it a builder has to do nothing too, and nothing public says that it is at work.
+    Why: under it a builder must do nothing either, and nothing public says whether it is active.
     """
     base = tfds.core.DatasetBuilder
     return base.download_and_prepare.__module__ != base.__module__
 
 
 class HookedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """TFDS's builder, with one hook around the making of a dataset and one for each record."""
+    """TFDS's builder with two hooks: one around the making of a dataset, and one for each record."""
 
     def preparing(self, download_config: tfds.download.DownloadConfig) -> AbstractContextManager[None]:
-        """Returns what surrounds the making of a dataset, in the folder that TFDS renames when all is done."""
+        """Returns a context for the making of a dataset, in the folder that TFDS renames at the end."""
         raise NotImplementedError
 
     def on_record(self) -> Callable[[], None] | None:
-        """Returns what is called for each record that is in its shard, if anything."""
+        """Returns a function to call for each record stored in its shard, or None."""
         raise NotImplementedError
 
     def _download_and_prepare(
         self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig
     ) -> None:
-        """Surrounds TFDS's method.
+        """Wraps TFDS's method in `preparing`.
 
-        Why: `tfds.core.Metadata.save_metadata` is public and runs in the same folder, but only when all went well. What
-        a failed Beam pipeline has written down of broken images has to be read before TFDS removes the folder.
+        Why: `tfds.core.Metadata.save_metadata` is public and runs in the same folder, but only after success. What a
+        failed Beam pipeline recorded about broken images must be read before TFDS removes the folder.
         """
         with self.preparing(download_config):
             super()._download_and_prepare(dl_manager, download_config)
 
     def _example_writer(self) -> writer.ExampleWriter:
-        """Returns the writer that makes the bytes of a dataset the same in every build.
+        """Returns a writer that makes the bytes of a dataset the same in every build.
 
-        Why: nothing public takes a writer, or says in which order the columns of a record are written.
+        Why: nothing public accepts a writer, or sets the order of a record's columns.
         """
         return DeterministicWriter(self.info.file_format, self.on_record())
 
 
 class DeterministicWriter(writer.ExampleWriter):
-    """TFDS's writer, with the columns of each record in the order of their names.
+    """TFDS's writer, with the columns of each record sorted by name.
 
-    TFDS serialises the columns in an order that changes from process to process, since protobuf's maps have no order of
-    their own. Two builds of the same examples then differ in bytes, and so in every digest of their files.
+    TFDS serialises the columns in an order that changes from process to process, because protobuf's maps are unordered.
+    Two builds of the same examples would then differ in their bytes, and so in the digests of their files.
     """
 
     def __init__(self, file_format: tfds.core.FileFormat, on_record: Callable[[], None] | None = None) -> None:
-        """Takes the format, and what to call for each record."""
+        """Takes the file format, and a function to call for each record."""
         super().__init__(file_format)
         self._on_record = on_record
 
@@ -79,7 +79,7 @@ class DeterministicWriter(writer.ExampleWriter):
         """Writes a shard.
 
         Args:
-          path: Of the shard.
+          path: The shard's path.
           examples: Keys and serialised `tf.train.Example`s.
         """
         return super().write(path, _Resumed(self._records(examples)))
@@ -92,11 +92,11 @@ class DeterministicWriter(writer.ExampleWriter):
 
 
 class _Resumed:
-    """Items that go on where the last reader left them, behind as many places as were read.
+    """Items that each new iteration continues, after a None for every item that was already read.
 
-    TFDS 4.9.10 writes Parquet in batches of 100 and takes each with `itertools.islice(items, start, start + 100)`. Of
-    an iterator, which does not begin anew, that skips `start` items more each time; of a list it does not, but a list
-    of a shard is a gigabyte. The least that shows it prints 150:
+    TFDS 4.9.10 writes Parquet in batches of 100 and takes each with `itertools.islice(items, start, start + 100)`. An
+    iterator does not start again, so each batch skips another `start` items. A list would start again, but a list of
+    one shard's records takes a gigabyte. This minimal example prints 150:
 
         from tensorflow_datasets.core import file_adapters
         adapter = file_adapters.ADAPTER_FOR_FORMAT[file_adapters.FileFormat.PARQUET]
@@ -116,6 +116,6 @@ class _Resumed:
 
 
 def _in_order(record: bytes) -> bytes:
-    import tensorflow as tf  # Not at the top: importing the package is to take no seconds.
+    import tensorflow as tf  # Not at the top: importing TensorFlow takes seconds.
 
     return tf.train.Example.FromString(record).SerializeToString(deterministic=True)

@@ -1,1 +1,1 @@
-"""Catalog: a static page, digests and Croissant metadata of built datasets, made from the datasets themselves."""
+"""Catalog: makes a static page, digests and Croissant metadata from built datasets."""

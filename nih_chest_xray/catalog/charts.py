@@ -1,4 +1,4 @@
-"""Charts: drawn by matplotlib in the page's light and dark colours, each with a table of the same numbers."""
+"""Charts: draws the page's charts with matplotlib in light and dark colours, each with a table of its numbers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from nih_chest_xray.catalog.datasets import Built
 from nih_chest_xray.vocabulary import SUBSETS
 
 _WIDTH = 3.9
-"""Inches. On a phone a point is about a pixel, so the text below stays legible; a wide page shows it half as large
-again."""
+"""Width of a chart in inches. On a phone a point is about one pixel, so text stays legible; a wide page enlarges it by
+half."""
 _STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "svg.fonttype": "path",  # A picture in a page has no fonts but the reader's, which are not as wide as those here.
+    "svg.fonttype": "path",  # Text as outlines: the reader's fonts have other widths than those used here.
     "svg.hashsalt": "nih_chest_xray",
 }
 
@@ -43,7 +43,7 @@ _DARK = _colours("#e4e9ee", "#35414c", "#5fb4d6", "#ef9a5d", "#b3c65c")
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Numbers, to be shown as a table: the first cell of each row is its heading."""
+    """A table of numbers. The first cell of each row is the row's heading."""
 
     caption: str
     header: tuple[str, ...]
@@ -55,12 +55,12 @@ class Chart:
     """A chart.
 
     Attributes:
-      key: A word that no other chart of the page has.
-      title: What it shows.
-      note: What has to be known to read it.
-      table: The same numbers.
-      height: Inches.
-      draw: Draws it.
+      key: A word that is unique among the page's charts.
+      title: The chart's title.
+      note: What a reader must know to read the chart.
+      table: The chart's numbers.
+      height: The height in inches.
+      draw: A function that draws the chart on axes.
     """
 
     key: str
@@ -77,12 +77,12 @@ class Chart:
 
     @property
     def light(self) -> str:
-        """Its picture in the page's light colours, relative to the page."""
+        """The path of the picture in light colours, relative to the page."""
         return f"images/chart-{self.key}.svg"
 
     @property
     def dark(self) -> str:
-        """Its picture in the page's dark colours."""
+        """The path of the picture in dark colours, relative to the page."""
         return f"images/chart-{self.key}-dark.svg"
 
 
@@ -91,8 +91,8 @@ def draw_charts(built: Built, examples: pd.DataFrame, folder: Path) -> list[Char
 
     Args:
       built: The dataset.
-      examples: As `statistics.read_examples` returns them.
-      folder: Of the page.
+      examples: The table of examples that `statistics.read_examples` returns.
+      folder: The folder of the page.
     """
     originals = statistics.originals(examples)
     without = " Augmented copies are not counted." if len(originals) < len(examples) else ""
@@ -120,8 +120,8 @@ def class_shares(counts: pd.DataFrame, totals: Sequence[int], note: str) -> Char
     """Shows each class's share of each subset.
 
     Args:
-      counts: Examples: a row a class, a column a subset.
-      totals: Examples of each subset; with several labels an image, less than the sum of its column.
+      counts: Number of examples, with a row for each class and a column for each subset.
+      totals: Number of examples in each subset. In multi-label datasets it is less than the sum of the column.
       note: See `Chart`.
     """
     shares = 100 * counts.to_numpy() / np.maximum(np.array(totals), 1)
@@ -141,7 +141,7 @@ def class_shares(counts: pd.DataFrame, totals: Sequence[int], note: str) -> Char
 
 
 def finding_bars(counts: pd.DataFrame, note: str) -> Chart:
-    """Shows how many images have each finding: a row a finding, a column a subset."""
+    """Shows how many images have each finding. `counts` has a row for each finding and a column for each subset."""
     totals = counts.sum(axis=1).sort_values(kind="stable", ascending=False)
     table = count_table("Images by finding and subset", "Finding", counts.loc[totals.index].assign(all=totals))
 
@@ -175,7 +175,7 @@ def age_bars(counts: pd.DataFrame, note: str) -> Chart:
 
 
 def co_occurrence_grid(counts: pd.DataFrame, note: str) -> Chart:
-    """Shows how often two findings are in one image, the more the stronger the colour. `counts` is symmetric."""
+    """Shows how often two findings occur in one image: a stronger colour means more. `counts` is symmetric."""
     values = counts.to_numpy().copy()
     np.fill_diagonal(values, 0)
     most = max(1, values.max())
@@ -202,12 +202,12 @@ def co_occurrence_grid(counts: pd.DataFrame, note: str) -> Chart:
         strongest = f"strongest colour: {most:,} image{'s' if most > 1 else ''}"
         axes.figure.text(0.98, 0.97, strongest, ha="right", va="top", fontsize=8)
 
-    table = count_table("Images that have both findings; on the diagonal, that have the one", "Finding", counts)
-    return Chart("pairs", "Findings that come together", note, table, 3.95, draw)
+    table = count_table("Images with both findings; the diagonal counts all images with a finding", "Finding", counts)
+    return Chart("pairs", "Findings that occur together", note, table, 3.95, draw)
 
 
 def count_table(caption: str, first: str, counts: pd.DataFrame) -> Table:
-    """Makes a table of whole numbers, its rows headed by the index."""
+    """Makes a table of whole numbers, with the index as row headings."""
     rows = tuple(
         (str(name), *(f"{int(value):,}" for value in row))
         for name, row in zip(counts.index, counts.to_numpy(), strict=True)
@@ -216,12 +216,14 @@ def count_table(caption: str, first: str, counts: pd.DataFrame) -> Table:
 
 
 def _grouped_bars(axes: Axes, values: pd.DataFrame, form: str) -> None:
-    """Draws horizontal bars, a group a row and a colour a column, each with its number at its end."""
+    """Draws horizontal bars: a group for each row, a colour for each column, and each bar's number at its end."""
     groups, columns = values.shape
     height = 0.84 / columns
     for number, (name, column) in enumerate(values.items()):
         places = np.arange(groups) - 0.42 + height * (number + 0.5)
-        colour = f"C{SUBSETS.index(name) if name in SUBSETS else number}"  # The same where one is missing.
+        colour = (
+            f"C{SUBSETS.index(name) if name in SUBSETS else number}"  # A subset keeps its colour if another is missing.
+        )
         bars = axes.barh(places, column, height * 0.9, color=colour, label=name)
         axes.bar_label(bars, [form.format(value) for value in column], padding=3, fontsize=8)
     axes.set_yticks(range(groups), list(values.index))

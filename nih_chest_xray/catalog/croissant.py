@@ -1,4 +1,4 @@
-"""Croissant: a dataset's description for machines, as https://docs.mlcommons.org/croissant asks for it."""
+"""Croissant: describes a dataset for machines, in the format of https://docs.mlcommons.org/croissant."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CSV, _PARQUET = "text/csv", "application/x-parquet"
 _FORMATS = {".csv": _CSV, ".json": "application/json", ".txt": "text/plain", "LICENSE": "text/plain"}
 _COLUMNS = {
     "image_name": "The NIH's file name; an augmented copy's is <stem>_aug<k>.png.",
-    "label": "A class; with several findings the NIH's string, such as Mass|Nodule.",
+    "label": "The class; for several findings the NIH's string, such as Mass|Nodule.",
     "subset": "train, validation or test.",
 }
 
@@ -27,15 +27,14 @@ _COLUMNS = {
 def croissant(built: Built, examples: pd.DataFrame, files: list[DataFile], url: str | None) -> str:
     """Returns the JSON-LD of a dataset.
 
-    `metadata.csv` is the record set "metadata". With records in Parquet, alone or beside other formats, the
-    record sets "train", "validation" and "test" hold the examples, each the bytes that `features.deserialize_example`
-    reads.
+    The record set "metadata" is `metadata.csv`. If the dataset has Parquet files, the record sets "train", "validation"
+    and "test" hold the examples, each as the bytes that `features.deserialize_example` reads.
 
     Args:
       built: The dataset.
-      examples: As `statistics.read_examples` returns them.
-      files: Of the dataset. `metadata.csv` is taken from beside the page where there is no URL.
-      url: Where the datasets are served.
+      examples: The table of examples that `statistics.read_examples` returns.
+      files: The dataset's files. Without a URL, `metadata.csv` is the copy next to the page.
+      url: The address at which the datasets are served; None if they are not.
     """
     metadata = mlc.Metadata(
         conforms_to=["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"],
@@ -110,11 +109,13 @@ def _metadata_records() -> mlc.RecordSet:
         for column, text in _COLUMNS.items()
     ]
     key = [fields[0].id]
-    return mlc.RecordSet(id="metadata", name="metadata", description="A row an example.", key=key, fields=fields)
+    return mlc.RecordSet(
+        id="metadata", name="metadata", description="One row for each example.", key=key, fields=fields
+    )
 
 
 def _example_records(built: Built, files: list[DataFile]) -> list[mlc.RecordSet]:
-    """TFDS writes Parquet with one column, `data`: an example as a serialized tf.train.Example."""
+    """Describes the Parquet files. TFDS writes one column, `data`: each example as a serialized tf.train.Example."""
     record_sets = []
     for subset in built.subsets:
         shards = [file.name for file in files if file.name.startswith(f"{DATASET}-{subset}.parquet-")]
@@ -143,7 +144,7 @@ def _missing(built: Built, examples: pd.DataFrame) -> str:
 def _composition(examples: pd.DataFrame) -> str:
     female = 100 * (examples["patient_sex"] == "F").mean()
     front = 100 * (examples["view_position"] == "AP").mean()
-    return f"{female:.1f} % of the examples are of female patients, and {front:.1f} % were taken from front to back."
+    return f"{female:.1f} % of the examples are of female patients, and {front:.1f} % are AP (front to back)."
 
 
 def _tools(built: Built) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""Built datasets: finds those of a folder, and reads what was written beside their records."""
+"""Built datasets: finds the datasets in a folder, and reads the files next to their records."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ _NEEDED = ("features.json", "metadata.json", "metadata.csv")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Built:
-    """A dataset as it lies on disk.
+    """A dataset on disk.
 
     Attributes:
-      path: Its folder, with `dataset_info.json`.
-      place: The same, relative to the folder in which datasets were looked for; '.' for that folder itself.
-      builder: TFDS's, which reads it without the code that wrote it.
-      metadata: Of `metadata.json`.
-      made: The config that it names; of augmentations that this process does not know, the names alone.
-      table: The columns of `metadata.csv`: image_name, label and subset; and row, as a text editor counts lines.
-      versions: Of all datasets of this config that were found, the newest first.
+      path: The dataset's folder, with `dataset_info.json`.
+      place: The dataset's folder relative to the folder that was searched; '.' for that folder itself.
+      builder: TFDS's builder, which reads the dataset without the code that wrote it.
+      metadata: The content of `metadata.json`.
+      made: The config in `metadata.json`. It may name augmentations that are not registered in this process.
+      table: The columns of `metadata.csv` (image_name, label, subset), and `row`, the line number in a text editor.
+      versions: The versions of this config that were found, newest first.
     """
 
     path: epath.Path
@@ -55,12 +55,12 @@ class Built:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The config's fields, as JSON has them, with its name; of a field that a later version added, the default."""
+        """The config's name and its fields as in JSON. A field that a later version added has its default."""
         return {"name": self.made.name, **json.loads(json.dumps(self.made.choices))}
 
     @property
     def task(self) -> Task:
-        """The config's."""
+        """The config's task."""
         return self.made.definition
 
     @property
@@ -75,12 +75,12 @@ class Built:
 
     @property
     def full_name(self) -> str:
-        """What `tfds.load` calls it, without the version."""
+        """The dataset's name in `tfds.load`, without the version."""
         return f"{DATASET}/{self.config_name}"
 
     @property
     def description(self) -> str:
-        """The config's."""
+        """The config's description."""
         own = f"Custom config: {self.task.title}, {self.made.split} split."
         return self.builder.builder_config.description or own
 
@@ -91,27 +91,27 @@ class Built:
 
     @property
     def file_format(self) -> str:
-        """Of the records: 'tfrecord', 'array_record' or 'parquet'."""
+        """The format of the records: 'tfrecord', 'array_record' or 'parquet'."""
         return self.builder.info.file_format.value
 
     @property
     def subsets(self) -> list[str]:
-        """Those that have examples."""
+        """The subsets that have examples."""
         return [subset for subset in SUBSETS if subset in self.builder.info.splits]
 
     @property
     def absent(self) -> list[str]:
-        """Subsets that have no examples, as can be where images were missing; TFDS does not know of them."""
+        """The subsets that have no examples, for example because images were missing. TFDS does not store them."""
         return [subset for subset in SUBSETS if subset not in self.builder.info.splits]
 
     @property
     def classes(self) -> list[str]:
-        """The classes that `metadata.json` counts: those of the task, and for several findings No Finding."""
+        """The classes that `metadata.json` counts: those of the task, and No Finding in multi-label datasets."""
         return list(self.task.counted)
 
     @property
     def total(self) -> int:
-        """Examples in all subsets."""
+        """Number of examples in all subsets."""
         return sum(self.metadata["examples"].values())
 
     @property
@@ -126,13 +126,13 @@ class Built:
 
 
 def find_datasets(folder: epath.PathLike) -> list[Built]:
-    """Finds the datasets of this package in a folder, of each config the newest version, in the order of names.
+    """Finds the newest version of each config of this package in a folder, sorted by name.
 
     Args:
-      folder: A data_dir of TFDS, a dataset's folder, or one between them.
+      folder: A data_dir of TFDS, a dataset's folder, or a folder between them.
 
     Raises:
-      CatalogError: There is none, or one that cannot be read.
+      CatalogError: The folder holds no dataset, or one that cannot be read.
     """
     root = epath.Path(folder).expanduser()
     if not root.is_dir():
@@ -154,9 +154,9 @@ def find_datasets(folder: epath.PathLike) -> list[Built]:
 
 
 def damaged(folder: epath.Path, problem: object) -> CatalogError:
-    """Returns the error that tells of a dataset that cannot be read."""
+    """Returns the error for a dataset that cannot be read."""
     quoted = shlex.quote(os.fspath(folder))
-    return CatalogError(f"{folder} cannot be read: {problem}; `nih-chest-xray verify {quoted}` tells what is wrong")
+    return CatalogError(f"{folder} cannot be read: {problem}; `nih-chest-xray verify {quoted}` says what is wrong")
 
 
 def _require_all(folder: epath.Path, missing: list[str]) -> None:
@@ -170,8 +170,8 @@ def _require_all(folder: epath.Path, missing: list[str]) -> None:
 def _read(root: epath.Path, versions: dict[tfds.core.Version, epath.Path]) -> Built:
     newest, *_ = ordered = sorted(versions, reverse=True)
     path = versions[newest]
-    if not str(Path(path).absolute()).isprintable():  # It goes into lists of a line a file, and into code.
-        raise CatalogError(f"{shown(str(path))} has characters in its name that cannot be written; rename the folder")
+    if not str(Path(path).absolute()).isprintable():  # The name goes into lists of files and into code.
+        raise CatalogError(f"{shown(str(path))} has unprintable characters in its name; rename the folder")
     try:
         names = {file.name for file in plain_files(path)}
         _require_all(path, [name for name in _NEEDED if name not in names])

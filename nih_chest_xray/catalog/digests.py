@@ -1,4 +1,4 @@
-"""Files of a dataset: their sizes and digests, and lists of them that other programs read."""
+"""Digests: lists a dataset's files with their sizes and SHA-256, in formats that other programs read."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class DataFile:
     """A file of a dataset.
 
     Attributes:
-      name: In the dataset's folder.
-      size: Bytes.
-      sha256: Of its bytes, in hexadecimal digits.
-      place: A URL, or its path relative to the page.
+      name: The file's name in the dataset's folder.
+      size: The file's size in bytes.
+      sha256: The file's SHA-256 in hexadecimal digits.
+      place: The file's URL, or its path relative to the page.
     """
 
     name: str
@@ -33,17 +33,17 @@ class DataFile:
 
     @property
     def link(self) -> str:
-        """The place, as the address of a link."""
+        """The place as the target of a link."""
         return self.place if "://" in self.place else urllib.parse.quote(self.place)
 
 
 def list_files(built: Built, page: os.PathLike, url: str | None) -> list[DataFile]:
-    """Reads every file of a dataset once, in pieces, and returns them in the order of names.
+    """Reads every file of a dataset once, in chunks, and returns the files sorted by name.
 
     Args:
       built: The dataset.
-      page: The folder in which its page will lie, from which relative places are counted.
-      url: Where the folder is served in which datasets were looked for; None if it is not.
+      page: The folder of the dataset's page. Relative places start there.
+      url: The address at which the folder that was searched is served; None if it is not.
     """
     base = location(built, url)
     if not url and "://" not in base:
@@ -55,7 +55,7 @@ def list_files(built: Built, page: os.PathLike, url: str | None) -> list[DataFil
 
 
 def location(built: Built, url: str | None) -> str:
-    """Returns where a dataset's folder is: under the URL, or else its absolute path."""
+    """Returns where a dataset's folder is: its address below the URL, or its absolute path without one."""
     if url:
         return url.rstrip("/") + ("" if built.place == "." else f"/{urllib.parse.quote(built.place)}")
     path = os.fspath(built.path)
@@ -63,12 +63,12 @@ def location(built: Built, url: str | None) -> str:
 
 
 def sha256sums(files: list[DataFile]) -> str:
-    """Returns what `sha256sum -c` reads in the dataset's folder."""
+    """Returns a list for `sha256sum -c`, to run in the dataset's folder."""
     return "".join(f"{file.sha256}  {file.name}\n" for file in files)
 
 
 def manifest_tsv(files: list[DataFile]) -> str:
-    """Returns a table with a row a file: its URL or path, bytes, SHA-256 and name, in the order of TFDS's checksums."""
+    """Returns a table of the files: URL or path, bytes, SHA-256 and name, the column order of TFDS's checksums."""
     rows = "".join(f"{file.place}\t{file.size}\t{file.sha256}\t{file.name}\n" for file in files)
     return f"url\tbytes\tsha256\tname\n{rows}"
 

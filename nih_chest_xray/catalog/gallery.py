@@ -1,4 +1,4 @@
-"""Gallery: chooses a few examples of each class and some augmented pairs, and makes small pictures of them."""
+"""Gallery: chooses a few examples of each class and a few augmented pairs, and makes small pictures of them."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from nih_chest_xray.images.codec import decode_stored
 from nih_chest_xray.vocabulary import NO_AUGMENTATION, UNKNOWN_AGE, source_of
 
 SIDE = 320
-"""Pixels a side of a picture."""
+"""Side of a picture in pixels."""
 _OF_TWO_CLASSES = 4
 _OF_MANY_CLASSES = 1
 _PAIRS = 4
 _WITHIN = 2000
-"""Examples of a subset that are looked at. It bounds how much of a large dataset is read again for its pictures."""
+"""Number of examples of a subset from which pictures are chosen, so that little of a large dataset is read again."""
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 88)
 _SEX = {"F": "female", "M": "male"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """An example, to be shown.
+    """The picture of an example.
 
     Attributes:
-      file: Its picture, relative to the page.
+      file: The picture's path relative to the page.
       name: The image name.
-      label: Of `metadata.csv`.
-      findings: All text-mined ones, or 'No Finding'.
-      details: Subset, view, sex and age, in words.
+      label: The label in `metadata.csv`.
+      findings: All text-mined findings, or 'No Finding'.
+      details: Subset, view position, sex and age, in words.
       augmentation: 'none', or how the image was changed.
-      boxes: (finding, x, y, width, height) of each, in pixels of the picture.
-      alt: What is in the picture, in a sentence or two.
+      boxes: The (finding, x, y, width, height) of each box, in pixels of the picture.
+      alt: The alternative text: what the picture shows, in a few sentences.
     """
 
     file: str
@@ -55,7 +55,7 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class Gallery:
-    """What is shown: single examples, and pairs of an image and its augmented copy."""
+    """The pictures of a page: single examples, and pairs of an image and its augmented copy."""
 
     singles: tuple[Picture, ...]
     pairs: tuple[tuple[Picture, Picture], ...]
@@ -65,7 +65,7 @@ def make_gallery(built: Built, examples: pd.DataFrame, folder: Path) -> Gallery:
     """Chooses examples and writes their pictures into `folder`/images.
 
     Raises:
-      CatalogError: An image cannot be decoded, or a box is outside of its image.
+      CatalogError: An image cannot be decoded, or a box is outside its image.
     """
     near = examples[examples["number"] < _WITHIN]
     pairs = _choose_pairs(near)
@@ -78,7 +78,7 @@ def make_gallery(built: Built, examples: pd.DataFrame, folder: Path) -> Gallery:
         pictures = {
             row.image_name: _make_picture(built, row, example, folder) for row, example in _read_again(built, wanted)
         }
-    except Exception as error:  # An image or a box that is none; and what records without one set off in TensorFlow.
+    except Exception as error:  # An invalid image or box, or any error that a record without one causes in TensorFlow.
         raise damaged(built.path, f"its images ({first_line(error)})") from error
     return Gallery(
         tuple(pictures[name] for name in singles), tuple((pictures[source], pictures[copy]) for source, copy in pairs)
@@ -86,7 +86,7 @@ def make_gallery(built: Built, examples: pd.DataFrame, folder: Path) -> Gallery:
 
 
 def _choose_pairs(examples: pd.DataFrame) -> list[tuple[str, str]]:
-    """Takes each augmentation in turn, images with boxes first, each patient once."""
+    """Chooses copies of each augmentation in turn, those with boxes first, and each patient once."""
     names = set(examples["image_name"])
     copies = examples[examples["augmentation"] != NO_AUGMENTATION]
     copies = copies.assign(source=copies["image_name"].map(source_of))
@@ -98,9 +98,9 @@ def _choose_pairs(examples: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _choose_singles(built: Built, examples: pd.DataFrame) -> list[str]:
-    """Takes the subsets in turn, images with boxes first, the same number of each class, each patient once.
+    """Chooses the same number of images of each class from each subset in turn, those with boxes first.
 
-    The rarest class chooses first. Where no patient is left who has a class, one may come again rather than no image.
+    The rarest class chooses first. Each patient is shown once, unless a class has no other patient left.
     """
     number = _OF_TWO_CLASSES if len(built.classes) == 2 else _OF_MANY_CLASSES
     left = originals(examples)
@@ -122,7 +122,7 @@ def _choose_singles(built: Built, examples: pd.DataFrame) -> list[str]:
 
 
 def _read_again(built: Built, wanted: pd.DataFrame) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Yields the row and the example, with the image's bytes, of each wanted image; reads no further than the last."""
+    """Yields the row and the example, with its encoded image, of each wanted image. Stops after the last one."""
     for subset, rows in wanted.groupby("subset"):
         rows = {row.number: row for row in rows.itertuples(index=False)}
         for number, example in _numbered(built, str(subset), sorted(rows)):
@@ -173,17 +173,17 @@ def _pixels(ymin: float, xmin: float, ymax: float, xmax: float) -> tuple[float, 
 
 def _alt(built: Built, row: Any, age: str, findings: str, boxes: tuple[tuple, ...]) -> str:
     kind = "Synthetic chest radiograph" if built.synthetic else "Chest radiograph"
-    view = "from back to front" if row.view_position == "PA" else "from front to back"
-    text = f"{kind}, taken {view}, {_SEX[row.patient_sex]}, {age}. Findings: {findings.replace('_', ' ')}."
+    view = "PA (back to front)" if row.view_position == "PA" else "AP (front to back)"
+    text = f"{kind}, {view}, {_SEX[row.patient_sex]}, {age}. Findings: {findings.replace('_', ' ')}."
     if row.augmentation != NO_AUGMENTATION:
-        text = f"Copy of the image before, changed by {row.augmentation.replace('_', ' ')}. {text}"
+        text = f"Copy of the previous image, augmented by {row.augmentation.replace('_', ' ')}. {text}"
     for finding, x, y, width, height in boxes:
         text += f" A box marks {finding.replace('_', ' ')} in the {_place(x + width / 2, y + height / 2)}."
     return text
 
 
 def _place(x: float, y: float) -> str:
-    """Says where in the picture a point is, in thirds.
+    """Returns the third of the picture that holds a point, in words.
 
     >>> _place(10, 10), _place(160, 160), _place(310, 160)
     ('upper left of the picture', 'middle of the picture', 'right of the picture')

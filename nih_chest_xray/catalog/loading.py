@@ -1,4 +1,4 @@
-"""Loading: the lines of code that read a dataset from where it is, for the page."""
+"""Loading: writes the page's code snippets, which read a dataset from where it is."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Snippet:
     """Code to copy.
 
     Attributes:
-      key: A word that no other snippet of the page has.
-      title: What it is for.
-      language: What it is written in.
-      code: Its lines.
+      key: A word that is unique among the page's snippets.
+      title: What the code is for.
+      language: The language of the code.
+      code: The code.
     """
 
     key: str
@@ -32,9 +32,9 @@ class Snippet:
 
 
 def snippets(built: Built, url: str | None) -> list[Snippet]:
-    """Returns how to fetch a dataset, where it has to be, and how to read it, by library and by a name.
+    """Returns the code that reads a dataset with each library and by a namespace, and downloads it first if necessary.
 
-    The name is in a namespace of TFDS: a program says whose dataset it means, and not in which folder it lies.
+    With a namespace of TFDS, a program names whose dataset it wants instead of the folder.
     """
     place = location(built, url)
     found = []
@@ -54,7 +54,7 @@ def snippets(built: Built, url: str | None) -> list[Snippet]:
     code = _BY_INDEX if by_index else _IN_ORDER
     opened = _opened(built, place, by_index)
     for key, title in (("tensorflow", "TensorFlow"), ("pytorch", "PyTorch"), ("jax", "JAX")):
-        # In the method of a class, the later lines of the expression stand further in.
+        # Inside the method of a class, the expression is indented further.
         indented = textwrap.indent(opened, " " * 8).lstrip() if "{indented}" in code[key] else ""
         text = code[key].format(opened=opened, indented=indented, subset=built.subsets[0])
         found.append(Snippet(key, title, "Python", text))
@@ -63,18 +63,18 @@ def snippets(built: Built, url: str | None) -> list[Snippet]:
         text = _BY_NAME.format(
             namespace=_NAMESPACE, root=_quoted(root), subset=built.subsets[0], call=_call(built, name, by_index)
         )
-        found.append(Snippet("namespace", "By a name that your team chooses", "Python", text))
+        found.append(Snippet("namespace", "By a namespace that your team chooses", "Python", text))
     return found
 
 
 def packages(built: Built) -> str:
-    """Returns what `pip install` has to get, beside PyTorch or JAX, to read a dataset as these lines do."""
+    """Returns the packages that the snippets need besides PyTorch or JAX, for `pip install`."""
     # By index, TFDS decodes images with Pillow, which it does not declare.
     return "tensorflow tensorflow-datasets" + (" pillow" if built.file_format == "array_record" else "")
 
 
 def _root(built: Built, place: str) -> str | None:
-    """Returns the folder in which TFDS finds a dataset by its name; None if its own folders have other names."""
+    """Returns the folder in which TFDS finds the dataset by name; None if the dataset's folders have other names."""
     root = place.removesuffix(f"/{DATASET}/{built.config_name}/{built.version}")
     return None if root == place else root
 
@@ -97,9 +97,9 @@ def _opened(built: Built, place: str, by_index: bool) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As Python writes it, in double quotes."""
+    """Returns a text as a Python literal in double quotes."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    # What cannot be seen, or turns the writing around, is not to stand in code that somebody copies.
+    # Code that somebody copies must not hold characters that are invisible or change the text direction.
     return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in escaped) + '"'
 
 
@@ -132,7 +132,7 @@ class Radiographs(torch.utils.data.IterableDataset):
             yield torch.tensor(image).permute(2, 0, 1), torch.tensor(label)
 
 
-# Without num_workers: each worker would read everything. A dataset of array_record is shared out to them.
+# Leave num_workers at 0: each worker would read everything. It works with a dataset in the array_record format.
 for images, labels in torch.utils.data.DataLoader(Radiographs(), batch_size=32):
     ...
 """,
@@ -171,7 +171,7 @@ def stack(examples):
     return images, torch.stack([torch.tensor(example["label"]) for example in examples])
 
 
-# With num_workers=… say multiprocessing_context="forkserver" too: what has been read from cannot be forked.
+# With num_workers=…, also set multiprocessing_context="forkserver": forked workers crash after the source was read.
 for images, labels in torch.utils.data.DataLoader(source, batch_size=32, shuffle=True, collate_fn=stack):
     ...
 """,

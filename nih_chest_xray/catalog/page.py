@@ -1,4 +1,4 @@
-"""Pages: puts what is known of datasets into the templates."""
+"""Page: fills the templates with the facts of a dataset."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def dataset_page(
     url: str | None,
     several: bool,
 ) -> str:
-    """Returns the HTML of a dataset's page; `several` says whether the site has an index of datasets above it."""
+    """Returns the HTML of a dataset's page. `several` says whether an index page lists this and other datasets."""
     return _render(
         "dataset.html.jinja",
         built=built,
@@ -62,7 +62,7 @@ def index_page(datasets: list[Built]) -> str:
 
 
 def config_fields(built: Built) -> list[tuple[str, str, str, bool]]:
-    """Returns the name, value and doc of each field of a config, and whether the value is not the default."""
+    """Returns the name, value and doc of each field of the config, and whether the value differs from the default."""
     fields = {field.name: field for field in dataclasses.fields(built.made)}
     return [
         (name, json.dumps(value), fields[name].metadata["doc"], value != fields[name].default)
@@ -81,7 +81,7 @@ def _render(template: str, **values: Any) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["words"] = lambda name: name.replace("_", " ")
-    # In the page and allowed by digest, since browsers do not agree whether a file's neighbours are its own origin.
+    # Style and script are in the page, allowed by digest: browsers differ in whether files next to it share its origin.
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file: data:;"
         f" style-src '{_digest(style)}'; script-src '{_digest(script)}'"
@@ -120,7 +120,7 @@ def _splits(built: Built) -> charts.Table:
 
 
 def _features(built: Built) -> list[tuple[str, str, str, str]]:
-    """Returns the name, class, shape with type, and doc of each feature, from TFDS's own documentation of them."""
+    """Returns the name, class, shape with type, and doc of each feature, from TFDS's own documentation."""
     rows = []
     for doc in built.builder.info.features.catalog_documentation():
         kind = ""

@@ -1,4 +1,4 @@
-"""Site: writes the pages of all datasets of a folder, complete or not at all."""
+"""Site: writes the pages of all datasets in a folder, completely or not at all."""
 
 from __future__ import annotations
 
@@ -43,35 +43,35 @@ _INDEX_LIMIT = 64 << 20
 _FILES = "files"
 _GENERATOR = "nih-chest-xray catalog"
 _NEW, _OLD = "new", "old"
-"""What lies in a work folder."""
+"""The folders in a work folder."""
 _URL = re.compile(r"(https?|gs)://[^\s/?#\"'<>]+(/[^\s?#\"'<>]*)?")
 
 
 def write_site(data_dir: os.PathLike, site: os.PathLike, url: str | None = None) -> Path:
-    """Writes a site for the datasets of a folder.
+    """Writes a site for the datasets in a folder.
 
-    Of one dataset `index.html` is the page; of several it lists them, and each has its page in a folder of the config's
-    name. Beside a page lie `croissant.json`, `SHA256SUMS`, `manifest.tsv`, a copy of `metadata.csv` and `images/`;
-    `catalog.json` lies at the top.
+    With one dataset, `index.html` is its page. With several, `index.html` lists them, and each page is in a folder with
+    the config's name. Next to each page are `croissant.json`, `SHA256SUMS`, `manifest.tsv`, a copy of `metadata.csv`
+    and `images/`; `catalog.json` is at the top.
 
     Args:
-      data_dir: Where datasets were built, or the folder of one.
-      site: The folder to write. A site that this function wrote is replaced, if it holds what was written and no more.
-      url: Where `data_dir` is served. None links to the files on this machine.
+      data_dir: The folder in which datasets were built, or the folder of one.
+      site: The folder to write. A site that this function wrote is replaced, unless files were added or changed.
+      url: The address at which `data_dir` is served. None links to the files on this machine.
 
     Returns:
       The site's folder.
 
     Raises:
-      CatalogError: There is no dataset, or a damaged one; `site` holds something else, or lies in a dataset; the URL is
-        none.
+      CatalogError: The folder holds no dataset, or a damaged one; `site` holds something else, or is inside a dataset;
+        or the URL is not valid.
     """
     _refuse_other_urls(url)
     datasets = find_datasets(data_dir)
     _refuse_names_of_the_site(datasets)
     site = Path(site).absolute()
     _refuse_other_folders(site, datasets)
-    # A link to a site stays one: what it leads to is replaced.
+    # If the site is a link, the link stays, and its target is replaced.
     with _replaced(site.resolve()) as new:
         pages = {built: built.config_name if len(datasets) > 1 else "." for built in datasets}
         total = sum(built.builder.info.splits.total_num_examples for built in datasets)
@@ -85,7 +85,7 @@ def write_site(data_dir: os.PathLike, site: os.PathLike, url: str | None = None)
 
 
 def _write_dataset(built: Built, new: Path, final: Path, url: str | None, several: bool, bar: tqdm) -> None:
-    new.mkdir(exist_ok=True)  # It exists where the site is of one dataset.
+    new.mkdir(exist_ok=True)  # It exists if the site has one dataset.
     bar.set_description(f"{built.config_name}, examples")
     examples = read_examples(built, bar.update)
     bar.set_description(f"{built.config_name}, digests of files")
@@ -121,33 +121,36 @@ def _index(pages: dict[Built, str]) -> dict:
 def _refuse_other_urls(url: str | None) -> None:
     if url is not None and not _URL.fullmatch(url):
         raise CatalogError(
-            f"--url is {url!r}; expected an address such as https://host/data or gs://bucket/data, in which blanks and"
-            " other special characters are escaped"
+            f"--url is {url!r}; expected an address such as https://host/data or gs://bucket/data, with spaces and"
+            " other special characters escaped"
         )
 
 
 def _refuse_names_of_the_site(datasets: list[Built]) -> None:
-    """With several datasets, each has a folder of its config's name beside the site's own files."""
+    """Refuses configs whose names clash with the site's own files. With several datasets, each has a folder there."""
     taken = {"index.html", INDEX} if len(datasets) > 1 else {}
     for built in datasets:
         if built.config_name.lower() in taken:
             raise CatalogError(
-                f"{built.path}: its config is called as the site's file {built.config_name}; make a site of it alone"
+                f"{built.path}: its config has the name of a file of the site, {built.config_name}; make a site of it"
+                " alone"
             )
 
 
 def _refuse_other_folders(site: Path, datasets: list[Built]) -> None:
-    """A site is replaced as a whole, so that nothing else may lie there."""
+    """Refuses a folder that holds anything else, because a site is replaced as a whole."""
     for built in datasets:
         if site.resolve().is_relative_to(Path(built.path).resolve()):
-            raise CatalogError(f"{site} is in the dataset {built.path}, whose files have digests; name another --out")
+            raise CatalogError(
+                f"{site} is in the dataset {built.path}, where no other file belongs; name another --out"
+            )
     if site.is_dir() and not any(site.iterdir()):
         return
     if site.is_dir() and _is_ours(site):
         _refuse_what_is_not_written_here(site)
         return
     if site.exists() or site.is_symlink():
-        raise CatalogError(f"{site} is there and is no site of this command; name another --out")
+        raise CatalogError(f"{site} exists and is not a site of this command; name another --out")
 
 
 def _is_ours(site: Path) -> bool:
@@ -158,16 +161,16 @@ def _is_ours(site: Path) -> bool:
 
 
 def _read_index(site: Path) -> dict[str, Any]:
-    """Reads catalog.json, which may be anybody's where `site` is not a site.
+    """Reads catalog.json. If `site` is not a site, somebody else may have written it.
 
     Raises:
-      OSError, SchemaError: It is none, or cannot be read.
+      OSError, SchemaError: The file is not valid, or cannot be read.
     """
     return parse_json(read_small(epath.Path(site / INDEX), _INDEX_LIMIT))
 
 
 def _digests(site: Path) -> dict[str, str | None]:
-    """Returns the SHA-256 of every file of a site but catalog.json, by its path; None of what is none, or no folder."""
+    """Returns the SHA-256 of each file of a site except catalog.json, by path; None for links, pipes and the like."""
     found: dict[str, str | None] = {}
     for folder, folders, files in os.walk(site):
         for path in (Path(folder) / name for name in (*folders, *files)):
@@ -183,10 +186,10 @@ def _digests(site: Path) -> dict[str, str | None]:
 
 
 def _refuse_what_is_not_written_here(site: Path) -> None:
-    """A site is removed when it is replaced, so that it may hold nothing but what this command wrote.
+    """Refuses a site with other files than this command wrote, because replacing the site removes them.
 
     Raises:
-      CatalogError: It holds another file, or one that was changed.
+      CatalogError: The site holds another file, or one that has changed.
     """
     advice = "move it elsewhere, or name another --out"
     try:
@@ -194,21 +197,23 @@ def _refuse_what_is_not_written_here(site: Path) -> None:
     except (OSError, ValueError, KeyError):
         written = None
     if not isinstance(written, dict):
-        raise CatalogError(f"{site / INDEX} does not list the files of the site, as an older one's does not; {advice}")
+        raise CatalogError(f"{site / INDEX} does not list the site's files, as in older versions; {advice}")
     for name, digest in _digests(site).items():
         if digest is None or written.get(name) != digest:
-            done = "has changed since this command wrote it" if name in written else "was not written by this command"
-            raise CatalogError(f"{site / name} {done}; {advice}")
+            problem = (
+                "has changed since this command wrote it" if name in written else "was not written by this command"
+            )
+            raise CatalogError(f"{site / name} {problem}; {advice}")
 
 
 @contextlib.contextmanager
 def _replaced(site: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `site`, which takes its place if all goes well and is removed otherwise.
+    """Yields an empty folder next to `site`. It replaces `site` if the block succeeds, and is removed otherwise.
 
-    What a run that was killed has left is removed by the next one. The empty lock stays.
+    The next run removes what a killed run left behind. The empty lock file stays.
 
     Raises:
-      CatalogError: Another process writes the same site.
+      CatalogError: Another process is writing the same site.
     """
     site.parent.mkdir(parents=True, exist_ok=True)
     path = site.parent / f".{site.name}.lock"
@@ -227,7 +232,7 @@ def _replaced(site: Path) -> Iterator[Path]:
                 site.rename(old)
             try:
                 if old.exists() and any(old.iterdir()):
-                    _refuse_what_is_not_written_here(old)  # Again: somebody may have put a file there meanwhile.
+                    _refuse_what_is_not_written_here(old)  # Again: somebody may have added a file meanwhile.
                 new.rename(site)
             except BaseException:
                 if old.exists():
@@ -236,14 +241,14 @@ def _replaced(site: Path) -> Iterator[Path]:
             if old.exists():
                 _remove(old, REPLACED_SITE)
         finally:
-            if not old.exists():  # Else it could not be put back: it stays, in the work folder.
+            if not old.exists():  # If it does, it could not be put back, and stays in the work folder.
                 _remove(work, UNFINISHED_SITE)
 
 
 def _clean_up(site: Path) -> None:
-    """Removes the work folders of runs that were killed; one that held the earlier site gives it back."""
+    """Removes the work folders of killed runs. If one holds the earlier site, the site is put back first."""
     for left in site.parent.glob(f"{glob.escape(_work_prefix(site))}*"):
-        # A folder that may not be removed, or holds something else, is in nobody's way.
+        # A folder that may not be removed, or holds something else, does no harm.
         with contextlib.suppress(OSError, CatalogError, RemovalRefusedError):
             old = left / _OLD
             if old.exists() and not site.exists() and not foreign(epath.Path(left), UNFINISHED_SITE):

@@ -1,4 +1,4 @@
-"""Statistics: what the examples are, from one pass over the records that decodes no image."""
+"""Statistics: counts the examples in one pass over the records that decodes no image."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from nih_chest_xray.verification.records import claims_too_much, shards
 from nih_chest_xray.vocabulary import FINDINGS, NO_AUGMENTATION, OLDEST_AGE, SEXES, UNKNOWN_AGE, label_string, source_of
 
 AGE_BAND = 10
-"""Years."""
+"""Width of an age band in years."""
 _KEYS = ("image_name", "label", "findings", "augmentation", "patient_id", "patient_age", "patient_sex", "view_position")
 _EXPERT_KEY = "text_mined_label"
-# One file after the other, so that an example's number is its place in the subset; and nothing is kept in memory. How
-# many there are is checked by `read_examples`, whose error says more than TensorFlow's.
+# Reads one file after another, so that an example's number is its position in the subset, and keeps nothing in memory.
+# `read_examples` checks the number of examples, with a clearer error than TensorFlow's.
 READ_CONFIG = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False, assert_cardinality=False)
 
 
@@ -30,12 +30,13 @@ def read_examples(built: Built, read: Callable[[], object]) -> pd.DataFrame:
 
     Args:
       built: The dataset.
-      read: Is called for each example.
+      read: A function to call for each example.
 
     Returns:
-      A row an example, in the order of records, subset after subset: `image_name`, `subset`, `number` (its place in the
-      subset), `label` (as `metadata.csv` has it), `findings` (a tuple), `augmentation`, `patient_id`, `patient_age`,
-      `patient_sex`, `view_position` and `boxes` (how many).
+      A table with a row for each example, in the order of the records, subset after subset. Its columns are
+      `image_name`, `subset`, `number` (the position in the subset), `label` (as in `metadata.csv`), `findings` (a
+      tuple), `augmentation`, `patient_id`, `patient_age` (years), `patient_sex`, `view_position` and `boxes` (their
+      number).
 
     Raises:
       CatalogError: Records cannot be read, or are not those that `metadata.csv` lists.
@@ -43,35 +44,35 @@ def read_examples(built: Built, read: Callable[[], object]) -> pd.DataFrame:
     _refuse_overlong_records(built)
     try:
         examples = _read_records(built, read)
-    except Exception as error:  # TensorFlow's errors, Arrow's, array_record's: what damaged files set off in them.
-        # TensorFlow puts the names of its operations around what it says.
+    except Exception as error:  # A damaged file can cause any error in TensorFlow, Arrow or array_record.
+        # TensorFlow puts the names of its operations around its messages.
         problem = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*", "", first_line(error))
         raise damaged(built.path, f"its records ({problem})") from error
     for row in examples.itertuples(index=False):
         if source_of(row.image_name) is None:
-            raise damaged(built.path, f"a record calls its image {shown(row.image_name)}, which no image is called")
-        if not UNKNOWN_AGE <= row.patient_age <= OLDEST_AGE:  # An age of millions would make as many bands.
-            raise damaged(built.path, f"the record of {row.image_name} has a patient of {row.patient_age} years")
+            raise damaged(built.path, f"a record has the image name {shown(row.image_name)}, which is not valid")
+        if not UNKNOWN_AGE <= row.patient_age <= OLDEST_AGE:  # An age of millions would make millions of bands.
+            raise damaged(built.path, f"the record of {row.image_name} has a patient age of {row.patient_age} years")
     columns = ["image_name", "label", "subset"]
     if not _sorted(examples[columns]).equals(_sorted(built.table[columns])):
         raise damaged(
             built.path,
-            f"metadata.csv does not list the examples that the records hold, {len(built.table)} and {len(examples)}, or"
-            " gives them other labels or subsets",
+            f"metadata.csv does not list the examples that the records hold ({len(built.table)} and {len(examples)}),"
+            " or gives them other labels or subsets",
         )
     for subset, split in built.builder.info.splits.items():
         if split.num_examples != (number := int((examples["subset"] == subset).sum())):
-            raise damaged(built.path, f"{subset} has {number:,} records; by dataset_info.json {split.num_examples:,}")
+            raise damaged(built.path, f"{subset} has {number:,} records; dataset_info.json says {split.num_examples:,}")
     counted = summarise(examples, built.made)
     if other := [key for key, value in counted.items() if built.metadata.get(key) != value]:
-        raise damaged(built.path, f"metadata.json has other {' and '.join(other)} than its records")
+        raise damaged(built.path, f"in metadata.json, {' and '.join(other)} differ from the records")
     return examples
 
 
 def _refuse_overlong_records(built: Built) -> None:
     for _, path in shards(built.builder.info) if built.file_format == "tfrecord" else ():
         if path.exists() and claims_too_much(path):
-            raise damaged(built.path, f"a record of {path.name} says that it is far too long")
+            raise damaged(built.path, f"a record of {path.name} claims to be far too long")
 
 
 def _sorted(table: pd.DataFrame) -> pd.DataFrame:
@@ -107,7 +108,7 @@ def class_name(names: Sequence[str], code: Any) -> str:
     """Returns the name of a class.
 
     Raises:
-      ValueError: There is none of this number. (-1 stands for a class that is not known, which no example of ours has.)
+      ValueError: No class has this number. (-1 stands for an unknown class, which no example of the package has.)
     """
     if not 0 <= code < len(names):
         raise ValueError(f"class {code} of {len(names)}")
@@ -120,29 +121,30 @@ def originals(examples: pd.DataFrame) -> pd.DataFrame:
 
 
 def class_counts(built: Built) -> pd.DataFrame:
-    """Returns how many examples each class has, copies included: a row a class, a column a subset."""
+    """Returns the number of examples, copies included, with a row for each class and a column for each subset."""
     counts = built.metadata["counts"]
     return pd.DataFrame({subset: counts[subset] for subset in built.subsets}, index=built.classes)
 
 
 def finding_counts(examples: pd.DataFrame, subsets: list[str]) -> pd.DataFrame:
-    """Returns how many images have each finding: a row a finding, a column a subset."""
+    """Returns the number of images with each finding, with a row for each finding and a column for each subset."""
     has = _indicators(examples)
     counts = {subset: has[(examples["subset"] == subset).to_numpy()].sum(axis=0) for subset in subsets}
     return pd.DataFrame(counts, index=list(FINDINGS))
 
 
 def populations(examples: pd.DataFrame, positive: str, names: frozenset[str]) -> pd.DataFrame:
-    """Returns whom the subsets show, in a task of two classes: a row a subset, of images that are no copies.
+    """Returns the composition of each subset of a two-class task, without augmented copies.
 
     Args:
-      examples: As `read_examples` returns them.
+      examples: The table that `read_examples` returns.
       positive: The label of the positive class.
-      names: The findings that the text-mined label of that class stands for.
+      names: The text-mined findings that make an image positive.
 
     Returns:
-      Numbers of images: `images`, `front` (AP), `positive`, `negative`, `mined` (that have one of the findings), `both`
-      (of these, positive) and `other` (negative, with text-mined findings, none of them one of `names`).
+      A table with a row for each subset. Its columns count images: `images` (all), `front` (AP), `positive`,
+      `negative`, `mined` (with a finding in `names`), `both` (mined and positive) and `other` (negative, with
+      text-mined findings, but none in `names`).
     """
     table = originals(examples)
     is_positive = table["label"] == positive
@@ -163,13 +165,13 @@ def populations(examples: pd.DataFrame, positive: str, names: frozenset[str]) ->
 
 
 def co_occurrence(examples: pd.DataFrame) -> pd.DataFrame:
-    """Returns how many images have both of two findings, (14, 14); on the diagonal, how many have the one."""
+    """Returns the number of images with both of two findings, (14, 14); the diagonal counts the images with each."""
     has = _indicators(examples)
     return pd.DataFrame(has.T @ has, list(FINDINGS), list(FINDINGS))
 
 
 def ages_by_sex(examples: pd.DataFrame) -> pd.DataFrame:
-    """Returns how many images there are of each sex: a row an age band, from the youngest to the oldest."""
+    """Returns the number of images, with a row for each age band, youngest first, and a column for each sex."""
     ages = examples["patient_age"].to_numpy(int)
     known = ages != UNKNOWN_AGE
     first, last = (ages[known].min() // AGE_BAND, ages[known].max() // AGE_BAND) if known.any() else (0, -1)
@@ -190,7 +192,7 @@ def _indicators(examples: pd.DataFrame) -> np.ndarray:
 
 def _examples_without_images(built: Built, subset: str) -> Iterator[dict[str, Any]]:
     if built.file_format == "array_record":
-        # TFDS reads it as a data source only, which can leave images encoded but not out.
+        # TFDS reads it only as a data source, which can skip decoding images but not reading them.
         return iter(built.builder.as_data_source(subset, decoders={"image": tfds.decode.SkipDecoding()}))
     keys = [key for key in (*_KEYS, _EXPERT_KEY) if key in built.builder.info.features]
     wanted = tfds.decode.PartialDecoding(dict.fromkeys(keys, True) | {"bboxes": {"finding": True}})

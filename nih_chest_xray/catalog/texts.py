@@ -1,4 +1,4 @@
-"""Texts: what is true of a dataset and has to be said beside it: its origin, licence, limits and uses."""
+"""Texts: the statements of the page and of Croissant about a dataset: its origin, licence, limits and uses."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from nih_chest_xray.vocabulary import ARCHIVES
 ACKNOWLEDGEMENT = "The NIH Clinical Center is the provider of the data."
 CODE_LICENSE = "https://spdx.org/licenses/Apache-2.0.html"
 _RESEARCH = (
-    "For research. It is not a medical device, and nothing trained on it should be used on patients without a"
-    " validation of its own."
+    "For research. The dataset is not a medical device, and no network trained on it should be used on patients without"
+    " a separate validation."
 )
 
 
 def notice(built: Built) -> str | None:
-    """Returns what has to be said before anything else: that a dataset is synthetic, a part or a trial build."""
+    """Returns what a reader must know first: whether the dataset is synthetic, a part of a whole, or a trial build."""
     texts = []
     if built.synthetic:
         texts.append(
-            "Synthetic: every image is drawn by code. No patient is behind it, and nothing of the NIH's release is in"
-            " it. It shows what the dataset looks like and runs the code that uses it; nothing learned from it holds"
-            " for people."
+            "Synthetic: every image is drawn by code. No patient is behind it, and it holds nothing of the NIH's"
+            " release. Use it to see what the dataset looks like and to run your code; nothing learned from it applies"
+            " to people."
         )
     else:
         texts += part(built)
@@ -38,7 +38,7 @@ def notice(built: Built) -> str | None:
 
 
 def part(built: Built) -> list[str]:
-    """Returns what of the release or of its config a dataset does not hold."""
+    """Returns which images of the release or of its config a dataset lacks."""
     texts = []
     if archives := built.config.get("archives"):  # Datasets of an earlier version do not have this field.
         numbers = " and ".join(filter(None, (", ".join(map(str, archives[:-1])), str(archives[-1]))))
@@ -54,50 +54,48 @@ def part(built: Built) -> list[str]:
 
 
 def trial(built: Built) -> list[str]:
-    """Returns that a dataset is a trial build, if it is one that the cap has cut."""
+    """Returns a statement that a dataset is a trial build, if its cap left out examples."""
     if not cut_subsets(built.metadata):
         return []
     return [
         f"A trial build of at most {cap_of(built.metadata):,} examples a subset (--max_examples_per_split), not a whole"
-        " dataset: the examples are the first that the build came to, not a fair part, and nothing should be trained or"
-        " measured on them."
+        " dataset. Its examples are the first that the build made, not a random sample: do not train or evaluate on"
+        " them."
     ]
 
 
 def missing_images(built: Built) -> str:
-    """Returns how many images the config would hold that the dataset does not, and how many of them were broken."""
+    """Returns how many images of the config the dataset lacks, and how many of them were broken."""
     missing = built.metadata["missing_images"]
     broken = len(built.metadata.get("broken_images", ()))
-    told = f"{missing:,} of the images that this config would hold were not there when it was built"
-    return f"{told}, or broken ({broken:,} of them)" if broken else told
+    text = f"{missing:,} of the images that this config would hold were missing when it was built"
+    return f"{text}, or broken ({broken:,} of them)" if broken else text
 
 
 def resized(built: Built) -> str | None:
-    """Returns how many images were made from resized copies, by the size of these; None if none was."""
+    """Returns how many images were made from resized copies of each size; None if there are none."""
     copies = built.metadata.get("resized_images", {})
-    told = [f"{n:,} images were taken from copies of {side} pixels a side" for side, n in copies.items()]
-    return ", ".join(told) or None
+    texts = [f"{n:,} images were taken from copies of {side} pixels a side" for side, n in copies.items()]
+    return ", ".join(texts) or None
 
 
 def description(built: Built) -> str:
-    """Returns the dataset's description, without one of real radiographs where there are none."""
+    """Returns the dataset's description. A synthetic dataset does not get the description of the real radiographs."""
     if built.synthetic:
-        return (
-            "This dataset has the splits, features and file formats of the configs that are made from NIH ChestX-ray14."
-        )
+        return "This dataset has the same splits, features and file formats as the configs made from NIH ChestX-ray14."
     return built.builder.info.description
 
 
 def licence(built: Built) -> str:
-    """Returns on which terms it may be used."""
+    """Returns the dataset's terms of use."""
     return built.builder.info.redistribution_info.license
 
 
 def citation(built: Built) -> str:
-    """Returns BibTeX. The papers on the NIH's release describe no synthetic image."""
+    """Returns the citation in BibTeX. For a synthetic dataset, the papers on the NIH's release do not apply."""
     if not built.synthetic:
         release, _, expert_labels = built.builder.info.citation.partition("\n\n@")
-        # The radiologists' labels are in one task only.
+        # Only one task has the radiologists' labels.
         return f"{release}\n\n@{expert_labels}" if expert_labels and built.task.read_by_radiologists else release
     return (
         f"@misc{{{built.full_name.replace('/', '_')},\n"
@@ -110,40 +108,43 @@ def citation(built: Built) -> str:
 
 
 def limits(built: Built) -> list[str]:
-    """Returns what the labels and images are worth, a sentence or two each."""
+    """Returns the limits of the labels and images, a sentence or two each."""
     if built.synthetic:
         return [
-            "What is drawn is not what radiographs look like: a network trained on it has learned nothing of lungs.",
-            "Findings, ages, sexes and boxes are drawn at random; how often they come says nothing about people.",
+            "The drawings do not look like real radiographs: a network trained on them learns nothing about lungs.",
+            "Findings, ages, sexes and boxes are drawn at random; their frequencies say nothing about people.",
         ]
     return [
         "Labels were mined from radiology reports by software; the NIH expects over 90 % of them to be right.",
         *_labels_of_task(built),
-        "No Finding means that none of the 14 findings was found in the report. It does not mean healthy.",
-        "A finding may be absent from a report because it was known already.",
+        "No Finding means that the report names none of the 14 findings. It does not mean healthy.",
+        "A report may omit a finding that was already known.",
         "All images come from one institution, the NIH Clinical Center.",
-        "Radiologists' boxes are on 880 images of the release only, all of them in the NIH's test list.",
+        "Only 880 images of the release have radiologists' boxes, all of them in the NIH's test list.",
         _RESEARCH,
     ]
 
 
 def biases(built: Built, examples: pd.DataFrame) -> list[str]:
-    """Returns in what the dataset differs from the people that one might take it for, and its subsets from each other.
+    """Returns how the dataset differs from the population that one might expect, and how its subsets differ.
 
     Args:
       built: The dataset.
-      examples: As `statistics.read_examples` returns them.
+      examples: The table that `statistics.read_examples` returns.
     """
     if built.synthetic:
         drawn = "Nearly half of the synthetic patients have a nodule, far more than in any hospital."
         return [drawn, *trial(built)]
     stride, by_radiologists = built.config["healthy_stride"], built.task.read_by_radiologists
     texts = [
-        "One institution: patients of the NIH Clinical Center, on its devices and with its reports.",
+        "One institution: patients of the NIH Clinical Center, with its devices and its reports.",
         *trial(built),
     ]
     if built.config.get("archives"):
-        texts.append("The NIH's archives hold patients in the order of their numbers: one is no random part of all.")
+        texts.append(
+            "The NIH's archives hold patients in the order of their numbers: an archive is not a random sample of the"
+            " release."
+        )
     if built.metadata.get("shared_patients"):
         texts.append(patient_subsets(built))
     if built.task.negative == NO_FINDINGS_ALONE and not by_radiologists:
@@ -153,8 +154,8 @@ def biases(built: Built, examples: pd.DataFrame) -> list[str]:
     if stride > 1:
         of_training = " of training" if by_radiologists else ""
         texts.append(
-            f"One of every {stride} No Finding images{of_training} is kept, so classes are not as frequent as in"
-            " practice."
+            f"One of every {stride} No Finding images{of_training} is kept, so the class frequencies are not those of"
+            " clinical practice."
         )
     if by_radiologists:
         return texts + _populations(built, examples)
@@ -162,14 +163,14 @@ def biases(built: Built, examples: pd.DataFrame) -> list[str]:
         return texts
     texts.append(
         "The text-mined labels miss nodules and name others that radiologists do not see: of the 605 images that"
-        " radiologists call nodule or mass (Majkowska et al., Radiology 2020) they have 256, and of their own 455"
-        " radiologists confirm 256."
+        " radiologists call nodule or mass (Majkowska et al., Radiology 2020) they have 256; of the 455 images that"
+        " they call nodule or mass, radiologists confirm 256."
     )
     return texts
 
 
 def _populations(built: Built, examples: pd.DataFrame) -> list[str]:
-    """Returns how training and evaluation differ in the task that radiologists evaluate."""
+    """Returns how training and evaluation differ in the task that is evaluated on radiologists' labels."""
     _, positive = built.task.classes
     table = populations(examples, positive, built.task.positive)
     negatives = "No Finding only" if built.task.negative == NO_FINDINGS_ALONE else "all that are not positive"
@@ -181,28 +182,28 @@ def _populations(built: Built, examples: pd.DataFrame) -> list[str]:
             texts.append(f"{number:,} of {of:,}{f' ({100 * number / of:.0f} %)' if of else ''} in {subset}")
         return ", ".join(texts)
 
-    texts = [f"Images taken from front to back (AP): {shares('front', 'images', table.index)}."]
+    texts = [f"AP images (front to back): {shares('front', 'images', table.index)}."]
     if evaluation := [subset for subset in table.index if subset != "train"]:
         texts += [
             f"Training negatives are {negatives}; validation and test are images that radiologists labelled, whatever"
             " else these show. Negatives that have other text-mined findings, but neither Nodule nor Mass:"
             f" {shares('other', 'negative', evaluation)}.",
             "The text-mined labels miss nodules and masses and name others that radiologists do not see. Of the images"
-            f" that radiologists call nodule or mass they have {shares('both', 'positive', evaluation)}; of their own"
-            f" radiologists confirm {shares('both', 'mined', evaluation)}.",
+            f" that radiologists call nodule or mass they have {shares('both', 'positive', evaluation)}; of the images"
+            f" that they call nodule or mass, radiologists confirm {shares('both', 'mined', evaluation)}.",
         ]
     return texts
 
 
 def use_cases(built: Built) -> list[str]:
-    """Returns what the dataset is made for, and what not."""
+    """Returns what the dataset is for, and what it is not for."""
     if built.synthetic:
-        return ["A first run of a training program, and its tests.", "Not for any statement about patients."]
+        return ["Trying out and testing training code.", "Not for any statement about patients."]
     official = built.config["split"] == "official"
     comparable = ", comparable with papers on the NIH's test list" if official and built.task.multi_label else ""
     shared = (
-        "617 of the 860 patients in the test subset of nodule_expert are in the training subset of nodule, from which"
-        " nodule_augmented has the same"
+        "617 of the 860 patients in the test subset of nodule_expert are in the training subset of nodule, and in that"
+        " of nodule_augmented, which has the same patients"
     )
     if built.task.read_by_radiologists:
         fit = (
@@ -217,46 +218,45 @@ def use_cases(built: Built) -> list[str]:
         )
     else:
         fit = (
-            "A network that is trained on it must not be evaluated on nodule_expert, which shares patients with such a"
-            f" split: {shared}."
+            "A network that is trained on it must not be evaluated on nodule_expert, because the same patients may be"
+            f" in both: {shared}."
         )
     return [f"{built.task.use}{comparable}.", fit]
 
 
 def sensitive(built: Built) -> list[str]:
-    """Returns what it tells of persons."""
+    """Returns which personal data the dataset holds."""
     if built.synthetic:
         return ["None: no patient is behind it; ages, sexes and patients' numbers are drawn at random."]
     return [
-        "No names. A patient's number, which ties images of one patient together, age in years, sex, findings in the"
-        " patient's radiology report, and the radiograph itself: data on the health of persons.",
+        "The dataset holds no names. It holds a number that links the images of a patient, age in years, sex, the"
+        " findings in the radiology report, and the radiograph itself: health data of real persons.",
     ]
 
 
 def collection(built: Built) -> str:
-    """Returns how images came to be in the dataset."""
+    """Returns how the images were collected."""
     if built.synthetic:
         return f"{built.total:,} images of {patients(built)} synthetic patients, drawn by code from a seed."
     copies = sum(built.metadata["augmented"].values())
     return (
         "Frontal chest radiographs of patients of the NIH Clinical Center, with labels mined from their radiology"
         f" reports, released by the NIH as ChestX-ray14 ({RELEASE_PAGE}): 112,120 images of 30,805 patients. This"
-        f" dataset holds {built.total - copies:,} of them, of {patients(built)} patients, and {copies:,} augmented"
+        f" dataset holds {built.total - copies:,} of them, from {patients(built)} patients, and {copies:,} augmented"
         " copies."
     )
 
 
 def preprocessing(built: Built) -> list[str]:
-    """Returns what was done to the images and how subsets were made."""
+    """Returns how the images were processed, and whether subsets share patients."""
     config = built.config
     size = config["image_size"]
     source = "drawn" if built.synthetic else "NIH's"
-    whole = "The whole drawn" if built.synthetic else "The NIH's whole"
     texts = [
-        f"{whole} 1024 x 1024 image is averaged over areas to {size} x {size} pixels, grey, and stored as"
-        f" {config['image_format'].upper()}."
+        f"The {source} 1024 x 1024 images are resized to {size} x {size} pixels by area averaging, without cropping,"
+        f" and stored as grey {config['image_format'].upper()}."
         if size
-        else f"The {source} 1024 x 1024 images are stored as they are, grey, as PNG.",
+        else f"The {source} 1024 x 1024 images are stored unchanged, as grey PNG.",
         patient_subsets(built),
     ]
     if copies := resized(built):
@@ -272,17 +272,17 @@ def preprocessing(built: Built) -> list[str]:
 
 
 def patients(built: Built) -> str:
-    """Returns how many patients there are. Those in several subsets are counted in each, so it is then a bound."""
+    """Returns the number of patients. If patients are in several subsets, they count several times: it is a bound."""
     number = f"{sum(built.metadata['patients'].values()):,}"
     return f"at most {number}" if built.metadata.get("shared_patients") else number
 
 
 def patient_subsets(built: Built) -> str:
-    """Returns whether patients are in one subset each."""
+    """Returns whether each patient is in one subset only."""
     if shared := built.metadata.get("shared_patients"):
         return (
-            f"{shared:,} patients are in several subsets, as the lists of image names say that were given to the build:"
-            " scores on validation and test are better than on patients whom a network has never seen."
+            f"{shared:,} patients are in several subsets, because the lists given to the build put them there. Scores"
+            " on validation and test are therefore better than on patients that a network has never seen."
         )
     return "Each patient is in one subset only."
 
@@ -290,7 +290,7 @@ def patient_subsets(built: Built) -> str:
 def annotation(built: Built) -> list[str]:
     """Returns how labels and boxes were made."""
     if built.synthetic:
-        return ["The program that draws an image writes down the nodules that it draws, and their boxes."]
+        return ["The program that draws the images records the nodules that it draws, and their boxes."]
     return [
         "Findings: mined by software from the text of the radiology reports, not from the images (Wang et al., CVPR"
         " 2017); expected accuracy over 90 %.",
@@ -304,8 +304,9 @@ def _labels_of_task(built: Built) -> list[str]:
         return []
     return [
         "The labels of validation and test are those of radiologists (Majkowska et al., Radiology 2020), those of"
-        " training are text-mined. All but a few images were read by three, of 13 for validation, residents among them,"
-        " and of 11 for test. Where these differed they settled it in up to five rounds; else the majority decides.",
-        "Radiologists differ too: 810 of the test images were labelled once more, by five, and the two sets of labels"
-        " disagree on nodule or mass for 79 of them.",
+        " training are text-mined. Three radiologists read each image, except for a few images: three of 13, some of"
+        " them residents, for validation, and three of 11 for test. They settled differences in up to five rounds;"
+        " where that failed, the majority decides.",
+        "Radiologists disagree too: five labelled 810 of the test images once more, and the two sets of labels disagree"
+        " on nodule or mass for 79 of them.",
     ]

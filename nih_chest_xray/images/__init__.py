@@ -1,1 +1,1 @@
-"""Images: pixels: decoding, resizing, augmenting and encoding, and where bounding boxes go."""
+"""Images: decodes, resizes, augments and encodes pixels, and moves bounding boxes with them."""

@@ -1,6 +1,6 @@
 """Augmentation: the registry of augmentations, and the draw of one for each copy of an image.
 
-A user adds an augmentation from their own code:
+Users add an augmentation in their own code:
 
     from nih_chest_xray import register_augmentation
 
@@ -8,8 +8,8 @@ A user adds an augmentation from their own code:
     def darker(image, draw, config):
         return (image * (0.7 + 0.3 * draw)).astype(image.dtype)
 
-and names it in a config's `augmentations`. One that moves what is in the image also says where to, so that bounding
-boxes go with it: `@register_augmentation("shift", affine=shift_matrix)`.
+and name it in a config's `augmentations`. An augmentation that moves pixels also passes an affine map, so that boxes
+move with them: `@register_augmentation("shift", affine=shift_matrix)`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 class Settings(Protocol):
-    """What an augmentation may ask of the config that is built, a `NihChestXrayConfig`; it has other fields too."""
+    """The field of the config (`NihChestXrayConfig`) that built-in augmentations read; others may read any field."""
 
     rotation_degrees: float
 
@@ -41,12 +41,12 @@ class Augmentation:
     """An entry of the registry.
 
     Attributes:
-      name: What configs and the `augmentation` feature call it.
-      apply: Takes an image (height, width) uint8, a draw in [0, 1) and the config; returns an image of that shape and
-        type.
-      once: Whether all copies of an image made by it are the same, so that an image gets at most one.
+      name: Its name in configs and in the `augmentation` feature.
+      apply: Takes an image (height, width) uint8, a draw in [0, 1) and the config; returns an image of the same shape
+        and type.
+      once: Whether its result is always the same, so that each image has at most one copy made by it.
       affine: Takes a draw and the config; returns the map (2, 3) from a pixel (x, y) of the image to one of the result,
-        as `cv2.warpAffine` takes it. None for an augmentation that leaves everything in its place.
+        as `cv2.warpAffine` takes it. None for an augmentation that moves nothing.
     """
 
     name: str
@@ -61,12 +61,12 @@ _REGISTRY: dict[str, Augmentation] = {}
 def register_augmentation(
     name: str, *, once: bool = False, affine: Callable[[float, Settings], np.ndarray] | None = None
 ) -> Callable[[Callable], Callable]:
-    """Returns a decorator that puts a function into the registry; see `Augmentation` for what it takes and returns.
+    """Returns a decorator that registers a function; `Augmentation.apply` says what the function takes and returns.
 
     Args:
       name: A name that no other augmentation has.
       once: True if the result does not depend on the draw.
-      affine: Where a pixel goes, for an augmentation that moves what is in the image.
+      affine: Where a pixel goes, for an augmentation that moves pixels; see `Augmentation`.
 
     Raises:
       ValueError: The name is taken.
@@ -82,7 +82,7 @@ def register_augmentation(
 
 
 def register(augmentation: Augmentation) -> None:
-    """Puts an entry into the registry, or replaces it: in a worker, which has not run what registered it elsewhere."""
+    """Adds or replaces an entry of the registry, for a worker process that has not run the user's own code."""
     _REGISTRY[augmentation.name] = augmentation
 
 
@@ -90,11 +90,11 @@ def get_augmentation(name: str) -> Augmentation:
     """Returns an entry of the registry.
 
     Raises:
-      ValueError: There is none of this name.
+      ValueError: No augmentation has this name.
     """
     if name not in _REGISTRY:
         raise ValueError(
-            f"augmentation {name!r} is not registered; there are {', '.join(_REGISTRY)}. Your own is added with"
+            f"augmentation {name!r} is not registered; there are {', '.join(_REGISTRY)}. Add your own with"
             " nih_chest_xray.register_augmentation before the config is made (on the command line, name its module"
             " in --imports)."
         )
@@ -105,8 +105,8 @@ def draw_augmentations(names: Sequence[str], seed: int, image_name: str, copies:
     """Draws an augmentation and a number for each copy of an image.
 
     The draw is a hash of seed, image name and copy number: it is the same on every machine, whatever else is in the
-    dataset and in whatever order images come. An augmentation that does the same each time is drawn once an image.
-    Draws for the same augmentation and image lie at least 0.38 / copies apart, so that its copies differ.
+    dataset and in any order of images. An augmentation with `once` is drawn at most once per image. Draws for the same
+    augmentation and image lie at least 0.38 / copies apart, so that the copies differ.
 
     Args:
       names: Registered augmentations.
@@ -154,7 +154,7 @@ def augment(image: np.ndarray, name: str, draw: float, config: Settings) -> np.n
       (height, width) uint8.
 
     Raises:
-      ValueError: The augmentation gives another shape or type.
+      ValueError: The augmentation returns another shape or type.
     """
     # A copy, since an augmentation that changes its argument would change the image for the copies after it.
     result = get_augmentation(name).apply(image.copy(), draw, config)
@@ -173,7 +173,7 @@ def move(boxes: tuple[Box, ...], name: str, draw: float, config: Settings) -> tu
 
 
 def rotation_matrix(draw: float, config: Settings) -> np.ndarray:
-    """Returns a rotation about the image's centre by an angle from plus or minus `config.rotation_degrees`."""
+    """Returns a rotation about the image's centre by an angle within plus or minus `config.rotation_degrees`."""
     centre = (SOURCE_SIZE - 1) / 2
     return cv2.getRotationMatrix2D((centre, centre), (2 * draw - 1) * config.rotation_degrees, 1.0)
 
@@ -196,6 +196,6 @@ def flip_horizontally(image: np.ndarray, _draw: float, _config: Settings) -> np.
 
 
 def _uniform(*parts: object) -> float:
-    """Returns a number in [0, 1): 53 bits, all that a float holds, of a hash of the parts."""
+    """Returns a number in [0, 1): the first 53 bits, as many as a float holds, of a hash of the parts."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53

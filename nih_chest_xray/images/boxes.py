@@ -1,4 +1,4 @@
-"""Boxes: where bounding boxes go when their image is augmented."""
+"""Boxes: moves bounding boxes with their augmented image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def move_boxes(boxes: tuple[Box, ...], affine: np.ndarray) -> tuple[Box, ...]:
     """Returns the boxes around the boxes' corners after an affine map, clipped to the image.
 
     Args:
-      boxes: As they lie in the source image.
+      boxes: The boxes in the source image.
       affine: (2, 3) float, the map from the source's pixels to the result's, as `cv2.warpAffine` takes it, for an image
         of 1024 x 1024.
 

@@ -1,4 +1,4 @@
-"""Pixels: the bytes of a source image to a grey image, and a grey image to the bytes that are stored."""
+"""Codec: decodes a source image to grey pixels, resizes them, and encodes them for storage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nih_chest_xray.errors import ImageError
 from nih_chest_xray.images import png
 
 MAX_SIDE = 4096
-"""Pixels a side of the largest resized copy that is decoded."""
+"""Side in pixels of the largest resized copy that is decoded."""
 
 _PNG_KINDS = {0: "grey", 2: "RGB", 3: "with a palette", 4: "grey with alpha", 6: "RGBA"}
 """By colour type (table 11.1 of the PNG specification)."""
@@ -33,13 +33,13 @@ def decode(content: bytes) -> np.ndarray:
       (1024, 1024) uint8.
 
     Raises:
-      ImageError: The bytes are not such a PNG, are cut or corrupt, or hold colours.
+      ImageError: The bytes are not such a PNG, are truncated or corrupt, or hold colours.
     """
     return _grey(png.decode(content), "PNG")
 
 
 def _grey(pixels: np.ndarray, image_format: str) -> np.ndarray:
-    """Returns (height, width) of that, or of three or four channels, the last of them alpha.
+    """Returns (height, width) pixels, given these or three or four channels, the fourth of them alpha.
 
     Raises:
       ImageError: The channels are not equal, or not opaque.
@@ -56,7 +56,7 @@ def _grey(pixels: np.ndarray, image_format: str) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class _Header:
-    """What a PNG or JPEG says of itself before any pixel is decoded."""
+    """The header of a PNG or JPEG, read before any pixel is decoded."""
 
     image_format: str
     width: int
@@ -77,7 +77,7 @@ class _Header:
 
 
 def is_the_nihs(content: bytes) -> bool:
-    """Returns whether an image is, by its header, one of the NIH's own."""
+    """Returns whether an image is one of the NIH's own, by its header."""
     try:
         png.is_grey(content)
     except ImageError:
@@ -86,13 +86,13 @@ def is_the_nihs(content: bytes) -> bool:
 
 
 def copied_side(content: bytes) -> int | None:
-    """Returns the pixels a side of what is, by its header, a copy of another size than the NIH's, or a JPEG of any.
+    """Returns the side in pixels of a copy, by its header: a JPEG, or a PNG of another size than the NIH's.
 
     Args:
-      content: An image, or its beginning.
+      content: An image's bytes, or the first of them.
 
     Returns:
-      None for anything else; so a PNG of the NIH's size that is broken is not taken for a copy.
+      The side; None for anything else, so that a broken PNG of the NIH's size is not taken for a copy.
     """
     try:
         header = _read_header(content)
@@ -107,14 +107,14 @@ def decode_copy(content: bytes, least: int) -> np.ndarray:
 
     Args:
       content: A square PNG or JPEG of 8 bits, grey, or RGB or RGBA that is grey in every pixel and opaque.
-      least: Pixels a side that it has to have.
+      least: The smallest side that is accepted, in pixels.
 
     Returns:
       (side, side) uint8.
 
     Raises:
-      ImageError: The bytes are not such an image, or are cut or corrupt. (A JPEG has no check sum: it may be corrupt
-        without being noticed.)
+      ImageError: The bytes are not such an image, or are truncated or corrupt. (A JPEG has no checksum, so corruption
+        may go unnoticed.)
     """
     header = _read_header(content)
     if not header.is_copy(least):
@@ -146,9 +146,9 @@ def _read_header(content: bytes) -> _Header:
 
 
 def _decode_with_opencv(content: bytes, image_format: str) -> np.ndarray | None:
-    """Decodes a whole 'png' or 'jpeg' with the channels that it has; None for one that is cut or corrupt."""
+    """Decodes a 'png' or 'jpeg' with all its channels; None for one that is truncated or corrupt."""
     if image_format == "jpeg":
-        # A JPEG has no check sum and is decoded as far as it goes, so its end is asked for.
+        # A JPEG has no checksum and is decoded as far as it goes, so its end marker is required.
         whole = content[:2] + content[-2:] == b"\xff\xd8\xff\xd9"
     else:
         whole = content[:8] == png.SIGNATURE
@@ -160,7 +160,7 @@ def _decode_with_opencv(content: bytes, image_format: str) -> np.ndarray | None:
 
 
 def decode_stored(content: bytes, image_format: str) -> np.ndarray:
-    """Decodes what `encode` wrote, or one of the NIH's grey PNGs, whole.
+    """Decodes what `encode` wrote, or one of the NIH's grey PNGs.
 
     Args:
       content: An encoded image.
@@ -170,25 +170,25 @@ def decode_stored(content: bytes, image_format: str) -> np.ndarray:
       (height, width) uint8.
 
     Raises:
-      ImageError: The bytes are not of this format, are cut or corrupt, or not grey of 8 bits.
+      ImageError: The bytes are not of this format, are truncated or corrupt, or not grey with 8 bits.
     """
     pixels = png.decode(content, size=None) if image_format == "png" else _decode_with_opencv(content, image_format)
     if pixels is None:
-        raise ImageError(f"no JPEG, or one that is cut or corrupt: {len(content)} bytes that begin {content[:8]!r}")
+        raise ImageError(f"not a JPEG, or cut or corrupt: {len(content)} bytes that begin with {content[:8]!r}")
     if pixels.ndim != 2 or pixels.dtype != np.uint8:
         raise ImageError(f"the {image_format.upper()} has {pixels.shape} {pixels.dtype}; expected grey of 8 bits")
     return pixels
 
 
 def to_source_size(pixels: np.ndarray) -> np.ndarray:
-    """Brings a copy to (1024, 1024), on which augmentations are defined; a smaller one is interpolated linearly."""
+    """Resizes a copy to (1024, 1024), for which augmentations are defined; a smaller one by linear interpolation."""
     if len(pixels) >= png.SOURCE_SIZE:
         return resize(pixels, png.SOURCE_SIZE)
     return cv2.resize(pixels, (png.SOURCE_SIZE, png.SOURCE_SIZE), interpolation=cv2.INTER_LINEAR_EXACT)
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Averages areas: (height, width) uint8 to (size, size) uint8. From 1024 to 512 each pixel is the mean of four."""
+    """Resizes (height, width) uint8 to (size, size) by area averaging; from 1024 to 512 by the mean of each 2 x 2."""
     if pixels.shape == (size, size):
         return pixels
     return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA)

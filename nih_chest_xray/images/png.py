@@ -1,9 +1,9 @@
-"""PNG: reads the release's files, every check sum and every length verified, and writes those of the dataset.
+"""PNG: decodes the release's images, with every checksum and length verified, and encodes those of the dataset.
 
-Usual decoders and encoders take twice as long. Inflating and deflating are zlib-ng's: ISA-L inflates faster, but takes
-streams that zlib, and with it TensorFlow, refuses. The rest of PNG's decoding, which is to undo each row's filter, is
-compiled by Numba, since the NIH's images use the two filters (Average and Paeth) that other decoders undo slowly for
-grey images. All leave Python's lock alone, so that as many images are in the works at a time as there are cores.
+Common decoders and encoders take twice as long. zlib-ng inflates and deflates: ISA-L inflates faster, but accepts
+streams that zlib, and so TensorFlow, rejects. Numba compiles the rest of the decoding, which undoes each row's filter:
+the NIH's images use the two filters (Average and Paeth) that other decoders undo slowly for grey images. All of this
+releases the GIL, so that each core can work on an image.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from nih_chest_xray.vocabulary import SOURCE_SIZE
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGBA = 0, 6
 _NONE, _SUB, _UP, _AVERAGE, _PAETH = range(5)
-"""Filters."""
+"""Filter types (section 9.2 of the PNG specification)."""
 _CHANNELS = {_GREY: 1, _RGBA: 4}
 _DEFLATE, _WINDOW = 8, 32768
-"""Zlib's only method, and the bytes back to which it can refer (RFC 1950)."""
+"""Zlib's only compression method, and its largest window in bytes (RFC 1950)."""
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _REFUSED = {b"tRNS": "a transparent colour"} | dict.fromkeys((b"acTL", b"fcTL", b"fdAT"), "several frames")
-"""Chunks that change what is shown, or that one decoder obeys and the next does not."""
+"""Chunks that change what is shown, or that only some decoders obey."""
 
 
 def is_grey(content: bytes) -> bool:
@@ -40,28 +40,28 @@ def is_grey(content: bytes) -> bool:
 
 
 def decode(content: bytes, size: int | None = SOURCE_SIZE) -> np.ndarray:
-    """Decodes a PNG of the release, or one that was made of it.
+    """Decodes a PNG of the release, or one that was made from it.
 
-    It accepts nothing that TensorFlow refuses, nor bytes that belong to no pixel and no chunk.
+    Rejects everything that TensorFlow rejects, and bytes that belong to no pixel or chunk.
 
     Args:
       content: A PNG of 8 bits, grey or RGBA, not interlaced, not animated, without transparent colours.
-      size: Pixels a side that it has to have; None for any up to 1024.
+      size: The required side in pixels; None for any up to 1024.
 
     Returns:
       (height, width) or (height, width, 4) uint8, the channels in the order red, green, blue, alpha.
 
     Raises:
-      ImageError: The bytes are not such a PNG, or are cut or corrupt.
+      ImageError: The bytes are not such a PNG, or are truncated or corrupt.
     """
     height, width, channels = _header(content, size)
     rows = np.frombuffer(_inflate(content, height * (1 + width * channels)), np.uint8).reshape(height, -1)
     pixels = np.empty((channels, height, width), np.uint8)
     for channel, filled in enumerate(pixels):
         own = rows
-        if channels > 1:  # A filter leaves channels apart, so that each can be undone as if it were an image.
+        if channels > 1:  # Filters keep channels apart, so each can be undone like an image of its own.
             own = np.hstack([rows[:, :1], rows[:, 1 + channel :: channels]])
-            own.flags.writeable = False  # As `rows` is: the compiled code is for arrays of one type.
+            own.flags.writeable = False  # As `rows` is: the compiled code takes arrays of one type.
         bad = _compiled_unfilter()(own.reshape(-1), filled)
         if bad >= 0:
             raise ImageError(_corrupt(content, f"row {bad} has a filter that PNG does not know"))
@@ -71,9 +71,9 @@ def decode(content: bytes, size: int | None = SOURCE_SIZE) -> np.ndarray:
 def encode(pixels: np.ndarray) -> bytes:
     """Encodes a grey image.
 
-    It uses Huffman coding alone, without a search for repeats, of rows from which the row above was subtracted. For
-    radiographs that is as small as zlib's default level, many times faster to write and half as slow again to read; and
-    as no search is made, the bytes do not depend on how a machine searches.
+    Subtracts the row above from each row, and compresses with Huffman coding only, without a search for repeats. For
+    radiographs the result is as small as with zlib's default level, many times faster to write, and takes 1.5 times as
+    long to read. Without a search, the bytes do not depend on how a machine searches.
 
     Args:
       pixels: (height, width) uint8.
@@ -90,12 +90,12 @@ def encode(pixels: np.ndarray) -> bytes:
 
 
 def essential(content: bytes) -> bytes:
-    """Returns a PNG without all that its pixels do not need, every check sum compared.
+    """Returns a PNG with only the chunks that its pixels need, every checksum verified.
 
-    The library below OpenCV complains on stderr of colour profiles that it does not like, past Python's own stderr.
+    OpenCV's PNG library prints complaints about colour profiles to the process's stderr, past Python's.
 
     Raises:
-      ImageError: The PNG is cut, or a check sum is wrong.
+      ImageError: The PNG is truncated, or a checksum is wrong.
     """
     return SIGNATURE + b"".join(_chunk(kind, bytes(data)) for kind, data in _chunks(content) if kind in _CRITICAL)
 
@@ -105,7 +105,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _header(content: bytes, size: int | None) -> tuple[int, int, int]:
-    """Returns height, width and channels, as the header says (section 11.2.1), before any pixel is decoded."""
+    """Returns height, width and channels from the header (section 11.2.1), before any pixel is decoded."""
     if content[:16] != SIGNATURE + b"\0\0\0\rIHDR" or len(content) < 33:
         raise ImageError(
             f"not a PNG: it has {len(content)} bytes and begins with {content[:16]!r}; get this image again"
@@ -128,10 +128,10 @@ def _header(content: bytes, size: int | None) -> tuple[int, int, int]:
 
 
 def _inflate(content: bytes, expected: int) -> bytes:
-    """Returns the filtered rows, of which there are `expected` bytes; memory is bounded whatever the bytes claim."""
+    """Returns the filtered rows, `expected` bytes; memory is bounded whatever the data claims."""
     data = _pixel_data(content)
     method, window = (data[0] & 15, 256 << (data[0] >> 4)) if data else (_DEFLATE, _WINDOW)
-    # Whether a window that is smaller than the rows is enough depends on how a decoder goes about it.
+    # Only some decoders accept a window that is smaller than the rows.
     if method != _DEFLATE or not min(expected, _WINDOW) <= window <= _WINDOW:
         problem = f"zlib's method {method} and window {window}; expected {_DEFLATE} and {_WINDOW}"
         raise ImageError(_corrupt(content, problem))
@@ -148,15 +148,15 @@ def _inflate(content: bytes, expected: int) -> bytes:
 
 
 def _pixel_data(content: bytes) -> bytes:
-    """Returns what is in the IDAT chunks, if the other chunks leave no doubt of what the PNG shows (section 5.6)."""
+    """Returns the data of the IDAT chunks, if the other chunks leave no doubt what the PNG shows (section 5.6)."""
     data: list[memoryview] = []
-    seen: list[bytes] = []  # Types, each run of the same type once.
+    seen: list[bytes] = []  # Chunk types; a run of the same type counts once.
     for kind, chunk in _chunks(content):
         if kind in _REFUSED:
             raise ImageError(f"the PNG has {_REFUSED[kind]}; expected a grey radiograph")
         if not kind.isalpha() or not kind[2:3].isupper():
             raise ImageError(_corrupt(content, f"its chunk {kind!r} has a name that PNG does not allow"))
-        if kind[:1].isupper():  # Critical: who does not know it must not show the image.
+        if kind[:1].isupper():  # Critical: a decoder that does not know it must not show the image.
             if kind not in _CRITICAL:
                 raise ImageError(_corrupt(content, f"its chunk {kind!r} is critical and unknown"))
             if kind in seen and not kind == seen[-1] == b"IDAT":
@@ -169,7 +169,7 @@ def _pixel_data(content: bytes) -> bytes:
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Yields type and data of each chunk (section 5.3), its check sum compared, to the end of the bytes."""
+    """Yields type and data of each chunk (section 5.3), its checksum verified, to the end of the bytes."""
     view = memoryview(content)
     start, kind = len(SIGNATURE), b""
     while kind != b"IEND":
@@ -191,29 +191,29 @@ def _corrupt(content: bytes, problem: object) -> str:
 
 @functools.cache
 def _compiled_unfilter() -> Callable[[np.ndarray, np.ndarray], int]:
-    """Returns `_unfilter`, compiled to run without Python's lock; kept on disk where there is a place for it."""
-    import numba  # Not at the top: whoever only loads a dataset does not wait for it.
+    """Returns `_unfilter`, compiled to run without the GIL; cached on disk if possible."""
+    import numba  # Not at the top: loading a dataset does not need it, and it is slow to import.
 
     options = {"nogil": True, "boundscheck": False}
     try:
         return numba.njit(cache=True, **options)(_unfilter)
-    except RuntimeError:  # Neither the package's folder nor the user's cache can be written.
+    except RuntimeError:  # Neither the package's folder nor the user's cache is writable.
         return numba.njit(**options)(_unfilter)
 
 
 def _unfilter(rows: np.ndarray, pixels: np.ndarray) -> int:
-    """Undoes the filters of one channel's rows (section 9.2), and returns the first row that has none of them, or -1.
+    """Undoes the filters of one channel's rows (section 9.2). Returns the first row with an unknown filter, or -1.
 
     Args:
-      rows: (height * (1 + width)) uint8: for each row its filter, then its bytes.
-      pixels: (height, width) uint8, which is filled.
+      rows: (height * (1 + width)) uint8: for each row its filter type, then its bytes.
+      pixels: (height, width) uint8, filled by this function.
     """
 
     def predicted(kind: int, left: np.int32, up: np.int32, corner: np.int32) -> np.int32:
         if kind == _AVERAGE:
             return (left + up) >> 1
         # Paeth's predictor is the one of left, up and corner that is nearest to left + up - corner: the smaller of left
-        # and up if corner is so large, the larger if it is so small, else corner.
+        # and up if corner is large enough, the larger if corner is small enough, else corner.
         low, high, doubled = min(left, up), max(left, up), 3 * corner - (left + up)
         nearest = low if high <= doubled else corner
         return high if doubled <= low else nearest
@@ -237,8 +237,8 @@ def _unfilter(rows: np.ndarray, pixels: np.ndarray) -> int:
         elif kind != _AVERAGE and kind != _PAETH:
             return y
         elif y + 1 < height and (rows[end] == _AVERAGE or rows[end] == _PAETH):
-            # Each pixel waits for the one left of it. Of two rows at a time the processor works on one while the other
-            # waits.
+            # Each pixel depends on the one to its left. With two rows at a time, the processor works on one while the
+            # other waits.
             next_kind, next_filtered, next_row = rows[end], rows[end + 1 : end + 1 + width], pixels[y + 1]
             next_left = np.int32(0)
             for x in range(width):

@@ -21,7 +21,7 @@ SIDES = (-1, 1)  # the patient's right and left, as the sign of x
 CARINA = 0.36  # height of the tracheal bifurcation, as a share of the lungs' height
 VERTEBRA = 23.0  # mm, from one disc to the next
 RIBS = 10  # pairs that are drawn
-TRIES = 20_000  # places tried for nodules before giving up
+TRIES = 20_000  # positions tried for nodules before giving up
 Spacing = tuple[float, float]  # mm per pixel of the finished image, in x and y
 Nodules = tuple["Nodule", ...]
 # Attenuation; the film curve takes about 1.4 for mid-grey. AIR is the share that a lung takes away.
@@ -130,7 +130,7 @@ def draw_anatomy(seed: int, sex: str, age: int) -> Anatomy:
 
 
 def _scene(body: Anatomy, view: str, spacing: Spacing) -> _Scene:
-    """Place the body on the film; the nodules need the same place, so no image seed enters."""
+    """Place the body on the film; the nodules need the same position, so no image seed is used."""
     rng = np.random.RandomState([body.seed, view == "AP", round(spacing[0] * 1e5)])
     if view == "AP":  # taken lying down: the heart is nearer the tube and the lungs are less full
         height, ratio = body.lung_height * rng.uniform(0.78, 0.94), body.heart_ratio * 1.15
@@ -365,7 +365,7 @@ def _film(depth: np.ndarray, view: str, rng: np.random.RandomState) -> np.ndarra
 
 
 def _label(image: np.ndarray, view: str, rng: np.random.RandomState) -> None:
-    """Draw what is not the patient, on some films: leads, side marker, collimator's edge."""
+    """Draw objects other than the patient on some films: leads, side marker, collimator's edge."""
     leads = np.zeros_like(image)
     for _ in range(rng.randint(1, 4) if view == "AP" and rng.rand() < 0.6 else 0):
         lead = _smooth(rng.uniform(-0.1, 1.1, (3, 2)) * SIZE, steps=24).astype(np.int32)

@@ -1,6 +1,6 @@
 """Phantom: a small synthetic release in the NIH's layouts, drawn by code from a seed.
 
-It serves the `sample` config, the tests and the benchmarks. No patient is behind it. To have one on disk:
+The `sample` config, the tests and the benchmarks use it. It shows no real patient. To write one to disk:
 
     python -m nih_chest_xray.phantom DIR --patients 60 --layout folder
 """
@@ -87,7 +87,7 @@ class Study:
 
 
 class Phantom(Source):
-    """A synthetic release: its tables are made at once, each picture when it is asked for."""
+    """A synthetic release: its tables are made at once, each image when it is read."""
 
     place = "the phantom"
 
@@ -96,7 +96,7 @@ class Phantom(Source):
 
         Args:
           patients: How many; each has one to eight images.
-          seed: Any whole number from 0.
+          seed: Any non-negative integer.
         """
         self.studies = [study for patient in range(1, patients + 1) for study in _draw_patient(patient, seed)]
         self.names = frozenset(study.name for study in self.studies)
@@ -108,17 +108,17 @@ class Phantom(Source):
                 yield StoredImage(study.name, self.place, study.png)
 
     def part(self, names: Collection[str]) -> Phantom:
-        """Returns a phantom that has these images alone."""
+        """Returns a phantom with only these images."""
         part = copy.copy(self)
         part.studies = [study for study in self.studies if study.name in names]
         part.names = frozenset(names)
         return part
 
     def tables(self) -> dict[str, bytes]:
-        """Returns all tables by file name, in their authors' spelling.
+        """Returns all tables by file name, in the format of their authors.
 
-        The label file, the boxes, the official lists, and what radiologists say, who do not take a haze for a mass, as
-        the label file does here and there.
+        These are the label file, the boxes, the official lists and the radiologists' labels. The label file sometimes
+        calls a haze a mass; the radiologists never do.
         """
         rows = [OFFICIAL_HEADER]
         box_rows = [boxes.OFFICIAL_HEADER]
@@ -143,7 +143,7 @@ class Phantom(Source):
         return {name: text.encode() for name, text in tables.items()}
 
     def as_release(self) -> Release:
-        """Returns the phantom as a release that is never on disk."""
+        """Returns the phantom as a release without files on disk."""
         tables = {
             name: TableFile(f"{self.place}'s {name}", functools.partial(bytes, content))
             for name, content in self.tables().items()
@@ -154,12 +154,12 @@ class Phantom(Source):
         """Writes tables and images into a folder.
 
         Args:
-          folder: Is made if it is not there.
+          folder: The target folder; created if it does not exist.
           layout: 'folder' (images/), 'archives' (images_001.tar.gz, …), 'kaggle' (images_001/images/, …) or 'zip'
             (archive.zip, tables in it).
 
         Raises:
-          ValueError: An unknown layout.
+          ValueError: The layout is unknown.
         """
         if layout not in LAYOUTS:
             raise ValueError(f"layout {layout!r}; expected one of {', '.join(LAYOUTS)}")
@@ -167,7 +167,7 @@ class Phantom(Source):
         folder.mkdir(parents=True, exist_ok=True)
         images = ((image.name, image.read()) for image in self.images(self.names))
         if layout == "zip":
-            buffer = io.BytesIO()  # Since a remote file cannot be written out of order, as a zip is.
+            buffer = io.BytesIO()  # A zip is written out of order, which a remote file does not allow.
             with zipfile.ZipFile(buffer, "w") as archive:
                 for name, content in self.tables().items():
                     archive.writestr(name, content)
@@ -206,8 +206,8 @@ def tar_gz(images: list[tuple[str, bytes]]) -> bytes:
 
 
 def _draw_patient(patient: int, seed: int) -> list[Study]:
-    # A generator of its own for each patient: the first patients are the same in every phantom of a seed. RandomState's
-    # numbers are frozen by NumPy, those of newer generators are not.
+    # Each patient has a generator of its own, so the first patients are the same in every phantom with the same seed.
+    # NumPy has frozen the numbers of RandomState, but not those of newer generators.
     rng = np.random.RandomState([seed, patient])
     sex, age = SEXES[rng.randint(2)], int(rng.randint(18, 90))
     detector = _DETECTORS[rng.randint(len(_DETECTORS))]

@@ -1,1 +1,1 @@
-"""Planning: which images are built, in which subset, with which copies. From table to table."""
+"""Planning: decides which images are built, in which subset, with which augmented copies. Tables in, tables out."""

@@ -1,4 +1,4 @@
-"""Cohort: the images that a config's task keeps, each with its label and its subset. From table to table."""
+"""Cohort: selects the images that a config keeps, and gives each its label and subset. Tables in, table out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nih_chest_xray.tasks import REST
 from nih_chest_xray.vocabulary import SUBSETS, label_string, patient_of
 
 AGE_BAND = 20
-"""Years. Ages are balanced over the subsets in bands of this width."""
+"""Width in years of the age bands that are balanced over the subsets."""
 
 
 def make_cohort(
@@ -29,19 +29,19 @@ def make_cohort(
 
     Args:
       labels: A table as `labels.read_labels` returns it, with rows in any order.
-      config: Says what to select and how to split.
+      config: The config, which says what to select and how to split.
       official: Image names of the NIH's lists, under 'train_val' and 'test'. Needed for the official split only.
       expert: A table as `expert_labels.read_expert_labels` returns it. Needed for the expert split only.
-      lists: Image names of lists of the user's own, by subset. Needed for the split 'lists' only.
+      lists: Image names of the user's own lists, by subset. Needed for the split 'lists' only.
 
     Returns:
-      The selected rows in the order of image names, with `positive` (bool, whether the image has a nodule, for the
-      task), `label` (a class of the task; with several labels an image all of its, joined by |) and
-      `subset` ('train', 'validation' or 'test'); for the expert split also `text_mined_label`. The index is 0, 1, 2, ….
+      The selected rows in the order of image names, with `positive` (bool, whether the image is positive for the task),
+      `label` (a class of the task; for a multi-label task all classes of the image, joined by |) and `subset` ('train',
+      'validation' or 'test'); for the expert split also `text_mined_label`. The index is 0, 1, 2, ….
 
     Raises:
-      CohortError: A subset would have no image, or, of two classes, none of one; unless images may be missing. Or the
-        official lists do not fit, or lists share a patient.
+      CohortError: A subset would have no image, or no image of one of two classes (allowed if images may be missing).
+        Or the official lists do not fit, or lists share a patient.
     """
     cohort = select(labels, config)
     if config.split == "expert":
@@ -59,9 +59,9 @@ def make_cohort(
 
 
 def select(labels: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:
-    """Returns the images that the config's views, task and thinning keep, in the order of image names.
+    """Returns the images that the config's task, views and `healthy_stride` keep, in the order of image names.
 
-    They have `positive` and `label`, see `make_cohort`.
+    The table has `positive` and `label`; see `make_cohort`.
     """
     rows = _with_label(labels, config)
     healthy = rows["findings"].str.len() == 0
@@ -76,7 +76,7 @@ def shared_patients(table: pd.DataFrame) -> int:
 
 
 def empty_classes(table: pd.DataFrame, config: NihChestXrayConfig) -> str:
-    """Returns which classes of the task have no row in a subset that has any, as a sentence; '' if each has one."""
+    """Returns a sentence that names the classes without a row in a subset that is not empty; '' if there are none."""
     indicators = class_indicators(table, config)[list(config.definition.classes)]
     lacks = []
     for subset in SUBSETS:
@@ -87,7 +87,7 @@ def empty_classes(table: pd.DataFrame, config: NihChestXrayConfig) -> str:
 
 
 def class_indicators(table: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:
-    """Returns a bool column for each class of the task, and for No Finding: whether a row's `label` has it."""
+    """Returns a bool column for each class of the task, and for No Finding: whether a row's `label` includes it."""
     classes = config.definition.counted
     codes, labels = pd.factorize(table["label"])
     has = np.array([[name in label.split("|") for name in classes] for label in labels], bool)
@@ -101,8 +101,8 @@ def balanced_subsets(
 
     Args:
       cohort: The selected images.
-      config: Its task says which classes there are, its seed how patients are drawn.
-      subsets: Names.
+      config: The config; its task gives the classes, its seed determines the draw of patients.
+      subsets: The subsets' names.
       fractions: Each subset's share, summing to 1.
 
     Returns:
@@ -140,7 +140,7 @@ def _official_subsets(
     if (wrong := in_test == in_train_val).any():
         name = cohort.loc[wrong, "image_name"].iloc[0]
         raise CohortError(
-            f"{int(wrong.sum())} images, such as {name}, stand in {'both' if in_test[wrong][0] else 'neither'} of"
+            f"{int(wrong.sum())} images, such as {name}, are in {'both' if in_test[wrong][0] else 'neither'} of"
             " train_val_list.txt and test_list.txt; expected each image in one. Download the two lists again, or, if"
             " they are not meant to be the NIH's, name them in split_lists, with the split 'lists'."
         )
@@ -159,7 +159,7 @@ def _official_subsets(
 def _expert_subsets(
     labels: pd.DataFrame, cohort: pd.DataFrame, config: NihChestXrayConfig, expert: pd.DataFrame
 ) -> pd.DataFrame:
-    """Trains on text-mined labels, validates and tests on radiologists', and keeps their patients out of training."""
+    """Trains on text-mined labels, validates and tests on radiologists' labels, whose patients are not in train."""
     read = _with_label(labels, config).merge(expert, on="image_name")
     negative, positive = config.definition.classes
     train = cohort[~cohort["patient_id"].isin(expert["image_name"].map(patient_of))].assign(subset="train")
@@ -188,24 +188,25 @@ def _listed_subsets(
         raise CohortError(
             f"{shared:,} patients, such as {several.index[0]} in {' and '.join(several.iloc[0])}, have images in"
             " several lists of split_lists; expected each patient in one subset, or a network is scored on patients"
-            ' whom it was trained on. Correct the lists, or build with "allow_shared_patients": true: the metadata'
-            " will say how many they are."
+            ' that it was trained on. Correct the lists, or build with "allow_shared_patients": true: the metadata'
+            " will say how many patients are shared."
         )
     return cohort
 
 
 def _require_classes(cohort: pd.DataFrame, config: NihChestXrayConfig) -> None:
-    """A subset without images cannot train or measure anything, nor can one of a single class tell two apart.
+    """Raises an error if a subset has no image, or only one of two classes: it can neither train nor score a model.
 
-    Of 14 findings a small table always lacks some, and a part is built to see what it gives: these are warned of.
+    Only warns if a multi-label task lacks a class, since a small table always lacks some of the 14 findings, and if the
+    build is from part of the images.
     """
     part, noun = config.allow_missing_images and len(cohort) > 0, config.definition.noun
     for subset in SUBSETS if config.split_lists is None else config.split_lists:
         positive = cohort.loc[cohort["subset"] == subset, "positive"]
-        there = {f"with {noun}": positive.any(), f"without {noun}": not positive.all()}
+        present = {f"with {noun}": positive.any(), f"without {noun}": not positive.all()}
         if config.definition.multi_label or part:
-            there = {"at all": len(positive) > 0}
-        if absent := [kind for kind, some in there.items() if not some]:
+            present = {"at all": len(positive) > 0}
+        if absent := [kind for kind, some in present.items() if not some]:
             problem = f"the {subset} subset would have no image {absent[0]}"
             if not part:
                 raise CohortError(f"{problem}: {_why_absent(cohort, config, absent[0])}")
@@ -219,7 +220,7 @@ def _why_absent(cohort: pd.DataFrame, config: NihChestXrayConfig, kind: str) -> 
     of_kind = {f"with {noun}": cohort["positive"], f"without {noun}": ~cohort["positive"]}.get(kind, slice(None))
     have = cohort.loc[of_kind, "patient_id"].nunique()
     advice = {
-        "expert": "Look into the radiologists' files: they decide these subsets.",
-        "lists": "Look into the lists of split_lists: they decide the subsets.",
+        "expert": "Check the radiologists' files: they decide these subsets.",
+        "lists": "Check the lists of split_lists: they decide the subsets.",
     }.get(config.split, "Use a larger table, larger fractions or another seed.")
     return f"of the {cohort['patient_id'].nunique()} patients in the cohort, {have} have one. {advice}"

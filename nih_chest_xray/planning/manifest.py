@@ -1,4 +1,4 @@
-"""Manifest: a row for each example of a build, made before the first image is read. `metadata.csv` is a part of it."""
+"""Manifest: a row for each example of a build, made before any image is read. `metadata.csv` is a part of it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def make_manifest(
 
     Args:
       cohort: A table as `cohort.make_cohort` returns it, or some of its rows.
-      config: Says how many copies, by which augmentations.
+      config: The config, which gives the number of copies and the augmentations.
       boxes: The boxes of each source image that has any.
 
     Returns:
       The cohort's columns and `source_name` (the image that a row is made from), `augmentation` (its name, or 'none'),
-      `draw` (float in [0, 1), 0 for 'none') and `boxes` (a tuple, as they lie in the source), in the order of
+      `draw` (float in [0, 1), 0 for 'none') and `boxes` (a tuple, in coordinates of the source), in the order of
       `image_name`, which is unique. The k-th copy of `<stem>.png` is called `<stem>_aug<k>.png`.
     """
     manifest = cohort.assign(
@@ -53,8 +53,8 @@ def make_manifest(
 class Row(NamedTuple):
     """A row of a manifest.
 
-    The attributes are the columns of a manifest, see `make_manifest`. `text_mined_label` is None where the task has no
-    other label.
+    The attributes are the columns of a manifest; see `make_manifest`. `text_mined_label` is None for a task without
+    radiologists' labels.
     """
 
     image_name: str
@@ -79,10 +79,10 @@ class Row(NamedTuple):
 
 
 class RowsOfSource(Mapping[str, list[Row]]):
-    """The rows of a manifest by the image that they are made from."""
+    """The rows of a manifest, by source image."""
 
     def __init__(self, manifest: pd.DataFrame) -> None:
-        """Makes no tuple before it is asked for: of 112,120 images they would take more memory than the manifest."""
+        """Makes tuples on demand: for 112,120 images they would take more memory than the manifest."""
         self._columns = [manifest[column].to_list() for column in Row._fields if column in manifest]
         self._positions: dict[str, list[int]] = {}
         for position, name in enumerate(manifest["source_name"]):

@@ -1,4 +1,4 @@
-"""Plan: what is to be built, as far as tables tell: the images that the config keeps, and a row for each example."""
+"""Plan: what to build, from the tables alone: the images that the config keeps, and a row for each example."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from nih_chest_xray.vocabulary import BOX_FILE, SUBSETS, archive_of
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is to be built.
+    """What to build.
 
     Attributes:
-      cohort: The images that the config keeps, as `cohort.make_cohort` returns them, of the config's archives.
+      cohort: The images that the config keeps, as `cohort.make_cohort` returns them, from the config's archives only.
       manifest: A row for each example that they give, as `manifest.make_manifest` returns it.
     """
 
@@ -29,7 +29,7 @@ class Plan:
 
 
 def make_plan(tables: Tables, config: NihChestXrayConfig) -> Plan:
-    """Plans a build. The images need not be there.
+    """Plans a build. The images need not exist yet.
 
     Raises:
       CohortError: The tables do not give what the config asks for.
@@ -51,17 +51,17 @@ def _require_room_for_boxes(cohort: pd.DataFrame, tables: Tables, config: NihChe
 
 
 def _in_archives(cohort: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:
-    """Returns the images of a cohort that the config's archives hold, with the subsets that they have in the whole.
+    """Returns the images of a cohort in the config's archives, with the subsets that they have in the whole release.
 
     Raises:
-      CohortError: The archives hold none.
+      CohortError: The archives hold none of them.
     """
     if not config.archives:
         return cohort
     rows = cohort[cohort["image_name"].map(archive_of).isin(config.archives)].reset_index(drop=True)
     what = f"config {config.name!r}, archives={list(config.archives)}"
     if rows.empty:
-        raise CohortError(f"{what}: none of the config's images is in these. Name other archives.")
+        raise CohortError(f"{what}: these hold none of the config's images. Name other archives.")
     if absent := [subset for subset in SUBSETS if subset in {*cohort["subset"]} - {*rows["subset"]}]:
         warnings.warn(f"{what}: the dataset will have no subset {' and no '.join(absent)}.", stacklevel=3)
     if lacking := empty_classes(rows, config):

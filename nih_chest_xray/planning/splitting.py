@@ -1,7 +1,7 @@
-"""A random split that keeps groups whole and balances many counts at once: draw, then swap.
+"""Splitting: a random split that keeps groups whole and balances many counts at once: draw, then swap.
 
-Groups (patients) are put in a random order and dealt out to the subsets, each as many groups as its fraction asks for.
-Such a draw is fair, but its counts of a rare class are off by chance. So pairs of groups in different subsets are then
+Groups (patients) are put in a random order and dealt out to the subsets, to each as many as its fraction asks for. Such
+a draw is fair, but its counts of a rare class are off by chance. So pairs of groups in different subsets are then
 swapped, each time the pair that brings the counts closest to their targets, until no pair helps. A few dozen swaps are
 enough for tens of thousands of groups: the result is nearly the draw, and its counts are as close to the targets as
 whole numbers allow.
@@ -15,7 +15,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 _CANDIDATES = 256
-"""Groups a side that are looked at for the next swap: those whose own move helps most."""
+"""Groups per subset that are considered for the next swap: those whose own move helps most."""
 
 
 def balanced_group_split(
@@ -47,7 +47,7 @@ def balanced_group_split(
     if (shares <= 0).any() or abs(shares.sum() - 1) > 1e-9:
         raise ValueError(f"fractions {shares.tolist()}: expected positive numbers that sum to 1")
     if len(counts) != len(groups):
-        raise ValueError(f"{len(counts)} rows of counts but {len(groups)} groups: expected as many")
+        raise ValueError(f"{len(counts)} rows of counts but {len(groups)} groups: expected as many of both")
     names, group_of_sample = np.unique(np.asarray(groups), return_inverse=True)
     totals = np.zeros((len(names), counts.shape[1]), np.int64)
     np.add.at(totals, group_of_sample, counts)
@@ -68,7 +68,7 @@ def _swap_until_balanced(totals: np.ndarray, subset: np.ndarray, order: np.ndarr
     kinds, kind_of_group = np.unique(totals, axis=0, return_inverse=True)
     kind_of_group = kind_of_group.ravel()
     x = kinds * _scale(totals)
-    # members[kind][subset] lists the groups there are, the first drawn first; a swap takes the last.
+    # members[kind][subset] lists the groups of a kind in a subset, in the order of the draw; a swap takes the last.
     members: list[list[list[int]]] = [[[] for _ in fractions] for _ in kinds]
     for group in order:
         members[kind_of_group[group]][subset[group]].append(group)
@@ -82,12 +82,12 @@ def _swap_until_balanced(totals: np.ndarray, subset: np.ndarray, order: np.ndarr
         leave, enter = square[:, None] - 2 * overlap, square[:, None] + 2 * overlap
         best, swap = 0.0, None
         for a, b in pairs:
-            there, gain_there = _candidates(number[:, a], leave[:, a] + enter[:, b])
-            back, gain_back = _candidates(number[:, b], leave[:, b] + enter[:, a])
-            gain = gain_there[:, None] + gain_back - 4 * (x[there] @ x[back].T)
+            to_b, gain_to_b = _candidates(number[:, a], leave[:, a] + enter[:, b])
+            to_a, gain_to_a = _candidates(number[:, b], leave[:, b] + enter[:, a])
+            gain = gain_to_b[:, None] + gain_to_a - 4 * (x[to_b] @ x[to_a].T)
             if gain.size and gain.min() < best:
                 i, j = np.unravel_index(np.argmin(gain), gain.shape)
-                best, swap = gain[i, j], (a, b, there[i], back[j])
+                best, swap = gain[i, j], (a, b, to_b[i], to_a[j])
         if swap is None:
             return
         a, b, kind, other = swap
@@ -102,7 +102,7 @@ def _swap_until_balanced(totals: np.ndarray, subset: np.ndarray, order: np.ndarr
 
 
 def _scale(totals: np.ndarray) -> np.ndarray:
-    """Returns a whole-numbered factor a column that makes column sums equal, and products of two such sums exact."""
+    """Returns an integer factor per column that makes column sums equal, and products of two such sums exact."""
     bits = (50 - int(np.ceil(np.log2(totals.shape[1])))) // 2
     return np.rint(2.0**bits / totals.sum(axis=0))
 

@@ -1,4 +1,4 @@
-"""Summary: what a trainer needs to know of a manifest, and the digests that tell whether two manifests are the same."""
+"""Summary: what training code needs to know about a manifest, and digests to compare manifests by."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from nih_chest_xray.vocabulary import NO_AUGMENTATION, SUBSETS
 
 
 def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, Any]:
-    """Returns what a trainer needs to know of a dataset, for metadata.json.
+    """Returns what training code needs to know about a dataset, for metadata.json.
 
     Returns:
       `classes` (names, in the order of the label's numbers), `counts` ({subset: {class: examples}}, for the task
       'findings' also No Finding), `examples`, `augmented` and `patients` ({subset: number}). For the tasks with two
-      classes `class_weights` ({class: weight}), which give each class of the training subset the same sum, as scikit-
-      learn's 'balanced' does; for 'findings' `positive_weights` ({finding: weight}), examples without a finding for one
-      with it, as a weighted binary cross-entropy takes them. A class without a training example has None. For
-      'nodule_expert' `agreement` ({subset: {radiologists' class: {text-mined class: examples}}}). Where patients may be
-      shared, `shared_patients`, how many are in several subsets.
+      classes `class_weights` ({class: weight}), which give each class of the training subset the same total weight, as
+      scikit-learn's 'balanced' does; for 'findings' `positive_weights` ({finding: weight}), the number of examples
+      without a finding per example with it, as a weighted binary cross-entropy takes them. A class without a training
+      example has None. For 'nodule_expert' `agreement` ({subset: {radiologists' class: {text-mined class: examples}}}).
+      If patients may be shared, `shared_patients`, the number of patients in several subsets.
     """
     task = config.definition
     classes = task.classes
@@ -68,20 +68,20 @@ def _class_weights(labels: pd.Series, classes: Sequence[str]) -> dict[str, float
 
 
 def cap_of(metadata: Mapping[str, Any]) -> int | None:
-    """Returns how many examples a subset has at most (`--max_examples_per_split`); None for all, as by default.
+    """Returns the limit of examples per subset (`--max_examples_per_split`); None, the default, for no limit.
 
     Args:
-      metadata: Of metadata.json.
+      metadata: The content of metadata.json.
     """
     cap = metadata.get("max_examples_per_split")
     return cap if isinstance(cap, int) and not isinstance(cap, bool) else None
 
 
 def cut_subsets(metadata: Mapping[str, Any]) -> list[str]:
-    """Returns the subsets from which the cap of a trial build may have taken examples: those that have as many as it.
+    """Returns the subsets that the cap of a trial build may have cut: those with as many examples as the cap.
 
     Args:
-      metadata: Of metadata.json.
+      metadata: The content of metadata.json.
     """
     cap = cap_of(metadata)
     return [] if cap is None else [subset for subset in SUBSETS if metadata["examples"][subset] >= cap]

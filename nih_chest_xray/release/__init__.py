@@ -1,1 +1,1 @@
-"""Release: where the NIH's files are: in a folder, a zip, a tar or on the NIH's server."""
+"""Release: finds, downloads and reads the NIH's files: in folders, zips and tars, or from the NIH's server."""

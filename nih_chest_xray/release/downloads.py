@@ -1,8 +1,9 @@
-"""Downloads: what the release on disk lacks is fetched, or an error tells how to get it."""
+"""Downloads: fetches what the release on disk lacks, or says how to get it."""
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Set
 
@@ -19,7 +20,7 @@ RELEASE_PAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 EXPERT_PAGE = "https://cloud.google.com/healthcare-api/docs/resources/public-datasets/nih-chest"
 
 Fetch = Callable[[dict[str, KnownFile]], dict[str, epath.Path]]
-"""Gets files by name and returns their paths: `transfer.fetch` into some folder. Raises TransferError."""
+"""Downloads files by name and returns their paths: `transfer.fetch` into some folder. Raises TransferError."""
 
 
 def complete_tables(
@@ -27,11 +28,11 @@ def complete_tables(
 ) -> Release:
     """Downloads the tables that the config needs and that were not found.
 
-    Without boxes a build from a part of the images goes on: Kaggle's sample, for one, has none.
+    A build from part of the images continues without boxes: Kaggle's sample, for example, has none.
 
     Raises:
-      ReleaseError: A table is neither there nor to be had.
-      TableError: A table that is there is empty or a web page. That is said before anything is downloaded.
+      ReleaseError: A table was not found and cannot be downloaded.
+      TableError: A table that was found is empty or a web page. This is checked before anything is downloaded.
     """
     for table in found.tables.values():
         strip(table.read(), table.place)
@@ -45,8 +46,8 @@ def complete_tables(
         problem = f"not found in {found.place}, and the download failed ({error})."
         if needed or not config.allow_missing_images:
             raise ReleaseError(
-                f"{' and '.join(needed + boxes)}: {problem} Download by hand from {RELEASE_PAGE} into the manual_dir."
-                f"{found.not_taken()}"
+                f"{' and '.join(needed + boxes)}: {problem} Get them with your browser from"
+                f" {RELEASE_PAGE}, and name the folder where they are as the manual_dir.{found.not_taken()}"
             ) from error
         warnings.warn(f"{BOX_FILE}: {problem} No image has bounding boxes.", stacklevel=2)
         return found
@@ -55,7 +56,7 @@ def complete_tables(
 
 
 def require_expert_files(found: Release, config: NihChestXrayConfig) -> None:
-    """Refuses a config of radiologists' labels where these are not there: they cannot be downloaded.
+    """Raises an error if the config needs radiologists' labels that were not found: they cannot be downloaded.
 
     Raises:
       ReleaseError: The message says how to request them.
@@ -66,7 +67,7 @@ def require_expert_files(found: Release, config: NihChestXrayConfig) -> None:
             f"{' and '.join(absent)}: not found in {found.place}. You must request the radiologists' labels yourself:"
             f" fill in the form at {EXPERT_PAGE} (under 'Additional labels') and put the folder"
             " four_findings_expert_labels, with test_labels.csv and validation_labels.csv, into the manual_dir;"
-            f" torchxrayvision's {BOTH_EXPERT_FILES}.gz, which has both, will do too.{found.not_taken()}"
+            f" torchxrayvision's {BOTH_EXPERT_FILES}.gz, which has both, works too.{found.not_taken()}"
         )
 
 
@@ -78,19 +79,19 @@ def missing_tables(found: Release, config: NihChestXrayConfig) -> tuple[list[str
 
 
 def missing_archives(found: Release, missing: Set[str]) -> dict[str, Set[str]]:
-    """Returns the official names of the archives that hold missing images and were not found, with these images."""
+    """Returns the archives to download, by official name: those not found, each with the missing images it holds."""
     shares = {name: held_by(name, missing) for name in ARCHIVES if name not in found.archives}
     return {name: share for name, share in shares.items() if share}
 
 
 def complete_images(found: Release, wanted: Set[str], known: Mapping[str, KnownFile], fetch: Fetch) -> Release:
-    """Downloads the archives that hold images which were not found.
+    """Downloads the archives that hold images that were not found.
 
     Args:
-      found: What is there.
-      wanted: Image names that the build needs.
+      found: The release on disk.
+      wanted: Names of the images that the build needs.
       known: The official files by name.
-      fetch: Downloads.
+      fetch: Downloads files.
 
     Raises:
       ReleaseError: Images are missing and the download fails, or no archive holds them.
@@ -104,11 +105,11 @@ def complete_images(found: Release, wanted: Set[str], known: Mapping[str, KnownF
     needed = {name: known[name] for name in shares}
     if refused := [found.refused[name] for name in needed if name in found.refused]:
         raise ReleaseError(_missing(found, wanted, " ".join(refused)))
-    # Not a warning or a log line: whoever has a part of the images should see it before the download begins.
+    # Printed, not logged: users who have some of the images should see this before the download begins.
     print(
         f"{len(missing):,} of the {len(wanted):,} images that this config needs are not in {found.place}. They are in"
         f" {len(needed)} of the NIH's archives ({sum(file.size for file in needed.values()) / 1e9:.1f} GB).",
-        flush=True,
+        file=sys.stderr,
     )
     try:
         paths = fetch(needed)
@@ -126,7 +127,7 @@ def _missing(found: Release, wanted: Set[str], reason: str) -> str:
     examples = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
     return (
         f"{len(missing):,} of the {len(wanted):,} images that this config needs are not in {found.place} ({examples})."
-        f" {reason} There are two ways out: put the missing images there (the folders, zip or archives that you lack;"
-        f" {RELEASE_PAGE} has them), or build from those that you have with a config of"
-        ' your own: --config \'{"name": "my_part", "allow_missing_images": true}\'.' + aside
+        f" {reason} Either put the missing images there (the folders, zip or archives that you lack; {RELEASE_PAGE} has"
+        " them), or build from the images that you have, with a custom config:"
+        ' --config \'{"name": "my_part", "allow_missing_images": true}\'.' + aside
     )

@@ -1,6 +1,6 @@
-"""Files: opens the release's files, takes no more of them into memory than they should have, and tells what is wrong.
+"""Files: opens and reads the release's files, with a limit on their size.
 
-Every error names the file, says what was expected, and what to do.
+Every error names the file and says what was expected and what to do.
 """
 
 from __future__ import annotations
@@ -21,21 +21,20 @@ from nih_chest_xray.system.paths import is_remote
 from nih_chest_xray.vocabulary import MAX_SIZE
 
 CHUNK = 1 << 20
-"""Bytes that are read at a time."""
+"""Bytes per read."""
 READERS_ERRORS: tuple[type[Exception], ...] = (
     *(OSError, EOFError, ValueError, zipfile.BadZipFile, tarfile.TarError, zlib.error, isal_zlib.error),
-    # These are no errors by the readers' intention, but what a number leads to, or a chain of headers, that they took
-    # as it is.
+    # Not raised on purpose: they follow from numbers, or chains of headers, that the readers do not check.
     *(struct.error, LookupError, OverflowError, RuntimeError),
 )
-"""What the readers of archives raise for bytes that are not what they should be, or when a disk does not answer."""
+"""What the readers of archives raise for invalid bytes or a failing disk."""
 
 
 def read_file(path: epath.Path) -> bytes:
-    """Returns the bytes of a file that is an image or a table of the release.
+    """Returns the bytes of an image or a table of the release.
 
     Raises:
-      ReleaseError: It cannot be read, or is far too large.
+      ReleaseError: The file cannot be read, or is far too large.
     """
     pieces, size = [], 0
     try:
@@ -52,10 +51,10 @@ def read_file(path: epath.Path) -> bytes:
 
 
 def open_file(path: epath.Path) -> IO[bytes]:
-    """Opens a plain file: a pipe would wait for its writer for ever, and a device may have no end.
+    """Opens a plain file, and nothing else: a pipe would wait for its writer forever, and a device may never end.
 
     Raises:
-      ReleaseError: It is not a plain file, or cannot be opened.
+      ReleaseError: The path is not a plain file, or cannot be opened.
     """
     if not is_remote(path) and path.exists() and not pathlib.Path(path).is_file():
         raise ReleaseError(
@@ -68,10 +67,10 @@ def open_file(path: epath.Path) -> IO[bytes]:
 
 
 def require_small(place: str, size: int) -> None:
-    """Refuses what has more bytes than a file of the release.
+    """Raises an error if a file is larger than any image or table of the release.
 
     Raises:
-      ReleaseError: It has too many.
+      ReleaseError: The file is too large.
     """
     if size > MAX_SIZE:
         raise ReleaseError(
@@ -81,7 +80,7 @@ def require_small(place: str, size: int) -> None:
 
 
 def no_archive(path: epath.Path, error: Exception) -> ReleaseError:
-    """Returns the error that tells of an archive that a reader could not read: often it is a web page."""
+    """Returns the error for a file that could not be read as an archive; often it is a web page."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         if file.read(1) == b"<":
             return ReleaseError(f"{path} is a web page, not an archive. {OPEN_THE_PAGE}")

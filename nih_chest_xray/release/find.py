@@ -1,7 +1,7 @@
-"""Find: looks through a folder for the NIH's tables, images and archives, in the layouts and names that people have.
+"""Find: searches a folder for the NIH's tables, images and archives, in all layouts and names that are in use.
 
-Nothing has to be renamed or extracted. What looks like a file of the release but cannot be taken for one is left aside,
-with the reason: it stops a build only if nothing else has what the config needs.
+Nothing has to be renamed or extracted. A file that looks like one of the release's but cannot be used is skipped, with
+the reason. It stops a build only if no other file has what the config needs.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from nih_chest_xray.vocabulary import (
 
 TABLES = (*LABEL_FILES, BOX_FILE, *OFFICIAL_LISTS.values(), *EXPERT_FILES.values(), BOTH_EXPERT_FILES)
 _SECONDS = 120
-"""After this long no further folder is searched: a home folder, or a bucket, may hold millions of them."""
+"""Time limit of the search: a home folder, or a bucket, may hold millions of folders."""
 _TABLE_BY_NAME = {name.lower(): name for name in TABLES}
 _EXPERT_FOLDER = "four_findings_expert_labels"
 _ARCHIVE = re.compile(r"images_([0-9]{2,3})\.(tar\.gz|tgz|tar)")
-# What browsers and desktops add to the name of a file that they save for the second time.
+# What browsers and desktops add to the name of a second copy.
 _COPY_MARK = re.compile(r" ?\([0-9]+\)| - copy")
 _SAMPLED = 3
-"""Images of a folder whose size is looked at: those of a folder have one size, if these have."""
+"""Images per folder whose size is checked first. If these agree, all images of the folder have that size."""
 
 
 @dataclasses.dataclass
 class _Folder:
-    """A folder that was searched: how far below the first it is, and the names of the files in it."""
+    """A searched folder: its depth below the first one, and the names of its files."""
 
     path: epath.Path
     depth: int
@@ -57,13 +57,13 @@ class _Folder:
 
 @dataclasses.dataclass
 class _Candidate:
-    """What may be a table, by its name.
+    """A file that may be a table, judging by its name.
 
     Attributes:
-      name: The table's name as its author gave it.
-      table: Where it is.
-      distance: From the folder that was named: the nearest comes first.
-      exact: Whether it bears that very name.
+      name: The table's official name.
+      table: The file.
+      distance: Distance from the folder where the search began; the nearest candidate comes first.
+      exact: Whether the file has exactly the official name.
     """
 
     name: str
@@ -79,26 +79,27 @@ def find_release(
     tables: Collection[str] = TABLES,
     resized_to: int | None = None,
 ) -> Release:
-    """Finds tables, images and archives in a folder and below it.
+    """Finds tables, images and archives in a folder and its subfolders.
 
-    The nearest table counts. Tables in the folder above are looked for only if the folder holds images alone.
+    The nearest copy of each table is used. The parent folder is searched for tables only if the folder holds nothing
+    but images.
 
     Args:
-      folder: Where to look. Any layout, also several mixed.
-      known: The official files by name, to verify archives with.
-      allow_repacked: Whether an archive that bears an official name, but not its size or digest, is taken.
+      folder: The folder to search, in any layout or a mix of several.
+      known: The official files by name, to verify archives.
+      allow_repacked: Whether to use an archive that has an official name, but not the official size or digest.
       tables: Names of the tables that are needed; others are not opened.
-      resized_to: Pixels a side; copies of images that have at least as many are taken where the NIH's own are not
-        there. None takes no copies.
+      resized_to: Pixels per side. Resized copies with at least this size are used for images whose originals are
+        missing. None: no copies are used.
 
     Returns:
-      What is there. Archives have not been read: whether they have the official digest shows when they are.
+      The files found. Archives have not been read, so their digests have not been checked.
 
     Raises:
       ReleaseError: The folder is not a directory.
     """
     if not folder.is_dir():
-        raise ReleaseError(f"{folder} is not a directory. Give the folder in which the NIH's files are.")
+        raise ReleaseError(f"{folder} is not a directory. Name the folder that holds the NIH's files.")
     aside: list[str] = []
     searched = list(_walk(folder, aside))
     zips = list(_zips(searched, aside))
@@ -117,7 +118,7 @@ def find_release(
 
 
 def _walk(folder: epath.Path, aside: list[str]) -> Iterator[_Folder]:
-    """Yields each folder, the nearest first, in the order of names, without hidden ones and links in a circle."""
+    """Yields each folder once, the nearest first, then by name. Skips hidden folders and circular links."""
     end = time.monotonic() + _SECONDS
     level, depth, seen = [folder], 0, set()
     while level:
@@ -126,19 +127,19 @@ def _walk(folder: epath.Path, aside: list[str]) -> Iterator[_Folder]:
             if time.monotonic() > end:
                 aside.append(
                     f"{directory} and what is left below {folder}: not searched, since the search took more than"
-                    f" {_SECONDS} seconds; name the folder in which the images are"
+                    f" {_SECONDS} seconds; name the folder that holds the images"
                 )
                 return
             try:
                 if (identity := _identity(directory)) in seen:
                     continue
                 seen.add(identity)
-                # Hidden are trash, caches, and what a Mac writes beside each file on a foreign disk.
+                # Hidden files are trash, caches, and what macOS writes next to each file on a foreign disk.
                 paths = [path for path in sorted(directory.iterdir()) if not path.name.startswith(".")]
             except OSError as error:
                 aside.append(str(unreadable(directory, error)))
                 continue
-            # Whether it is a folder is not asked of 112,120 images: on a remote file system that takes minutes.
+            # No is_dir() for 112,120 images: on a remote file system that takes minutes.
             folders = [path for path in paths if image_name(path.name) is None and path.is_dir()]
             yield _Folder(directory, depth, {path.name for path in paths} - {path.name for path in folders})
             below += folders
@@ -178,12 +179,12 @@ def _zips(searched: Iterable[_Folder], aside: list[str]) -> Iterator[tuple[Zip, 
 def _archives(
     searched: Iterable[_Folder], known: Mapping[str, KnownFile], allow_repacked: bool, aside: list[str]
 ) -> tuple[dict[str, TarGz], list[Source], dict[str, str]]:
-    """Returns archives by official name, unpacked ones, and of those with an official name why one is not taken."""
+    """Returns archives by official name, decompressed ones, and by official name why an archive was refused."""
     found: dict[str, TarGz] = {}
     doubtful: list[tuple[str, epath.Path, str]] = []
     tars: list[Source] = []
     for each in searched:
-        # The official names before those of second copies.
+        # Official names before those of second copies.
         for name in sorted(each.names, key=lambda name: (name != _plain(name), name)):
             if not (match := _ARCHIVE.fullmatch(_plain(name))):
                 continue
@@ -197,7 +198,7 @@ def _archives(
                     doubtful.append((official, path, _why_doubtful(path, official, known)))
             except ReleaseError as error:
                 aside.append(str(error))
-            except OSError as error:  # A link to nothing.
+            except OSError as error:  # A broken link.
                 aside.append(str(unreadable(path, error)))
     refused: dict[str, str] = {}
     for official, path, why in doubtful:
@@ -213,7 +214,7 @@ def _archives(
 
 def _why_doubtful(path: epath.Path, official: str, known: Mapping[str, KnownFile]) -> str:
     if official not in known:
-        return f"{path} is none of the NIH's twelve archives. {REPACKED_ADVICE}"
+        return f"{path} is not one of the NIH's twelve archives. {REPACKED_ADVICE}"
     return (
         f"{path} has {path.stat().length:,} bytes; the NIH's {official} has {known[official].size:,}. It is cut,"
         f" damaged or repacked. {REPACKED_ADVICE}"
@@ -221,9 +222,9 @@ def _why_doubtful(path: epath.Path, official: str, known: Mapping[str, KnownFile
 
 
 def _originals_first(sources: Iterable[Source], resized_to: int | None, aside: list[str]) -> list[Source]:
-    """Returns the sources, those of resized copies last, the largest first; copies that are not taken are left aside.
+    """Returns the sources of originals, then those of resized copies, the largest first; skips unusable copies.
 
-    So an image is read from a copy only where the NIH's own is nowhere.
+    So an image is read from a copy only if no source has the original.
     """
     originals: list[Source] = []
     copies: list[tuple[int, Source]] = []
@@ -241,7 +242,7 @@ def _originals_first(sources: Iterable[Source], resized_to: int | None, aside: l
 
 
 def _by_size(source: Source) -> dict[int | None, Sequence[str]]:
-    """Returns the names of a source's images by the side in pixels of resized copies; None for all others."""
+    """Groups the names of a source's images by the side in pixels of resized copies; the key of all others is None."""
     names = sorted(source.names)
     step = max(1, (len(names) - 1) // (_SAMPLED - 1))
     sampled = dict.fromkeys([*names[::step][:_SAMPLED], names[-1]])
@@ -271,7 +272,7 @@ def _tables(
     wanted: Collection[str],
     aside: list[str],
 ) -> dict[str, TableFile]:
-    """Returns the nearest of each table that is what its name says; of label files one."""
+    """Returns the nearest file of each table that is what its name says; only one label file."""
     candidates = list(_candidates(searched, zips))
     if not candidates and _holds_images_alone(searched):
         candidates = list(_candidates([_above(folder, aside)], []))
@@ -302,7 +303,7 @@ def _read_from_zip(archive: Zip, file_name: str, place: str) -> bytes:
 
 
 def _table_name(file_name: str) -> str | None:
-    """Returns the table that a file may be, by its name: as it is, gzipped, saved twice, or with its folder's name.
+    """Returns the table that a file name stands for; it may be gzipped, a second copy, or include its folder's name.
 
     >>> _table_name("Data_Entry_2017_v2020 (1).csv"), _table_name("four_findings_expert_labels_test_labels.csv")
     ('Data_Entry_2017_v2020.csv', 'test_labels.csv')
@@ -324,10 +325,10 @@ def _above(folder: epath.Path, aside: list[str]) -> _Folder:
 
 
 def _choose(candidates: Sequence[_Candidate], aside: list[str]) -> _Candidate | None:
-    """Returns the first that is what its name says.
+    """Returns the first candidate that is what its name says.
 
-    Where there is none, a label file or box list with its very own name is taken all the same: its reader tells what is
-    wrong with it. A `test_labels.csv` may be anybody's.
+    If none is, a label file or box list with exactly the official name is returned anyway: its reader says what is
+    wrong with it. Other names, such as `test_labels.csv`, may be of an unrelated file.
     """
     refused: list[str] = []
     for candidate in candidates:

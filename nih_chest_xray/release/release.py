@@ -1,4 +1,4 @@
-"""Release: the files of the NIH's release that were found, and where each official one comes from."""
+"""Release: the files of the NIH's release that were found, and the official files that they may be."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class KnownFile:
     """A file of the official release.
 
     Attributes:
-      url: Where the NIH serves it.
-      size: Bytes.
+      url: Its address on the NIH's server.
+      size: Size in bytes.
       sha256: Hexadecimal digest.
     """
 
@@ -31,7 +31,7 @@ class KnownFile:
 
 
 def known_files() -> dict[str, KnownFile]:
-    """Returns the official files by name: checksums.tsv, which TFDS reads too."""
+    """Returns the official files by name, from checksums.tsv, which TFDS reads too."""
     lines = (epath.resource_path("nih_chest_xray") / "checksums.tsv").read_text().splitlines()
     rows = (line.split("\t") for line in lines)
     return {name: KnownFile(url, int(size), sha256) for url, size, sha256, name in rows}
@@ -42,7 +42,7 @@ class TableFile:
     """One of the release's small files.
 
     Attributes:
-      place: Where it is, for messages.
+      place: Its path, for messages.
       read: Returns its bytes.
     """
 
@@ -55,13 +55,13 @@ class Release:
     """The files that were found.
 
     Attributes:
-      place: Where they were searched, for messages.
+      place: The searched folder, for messages.
       tables: The tables, by file name.
-      sources: Where images are. An image that several have is read from the first of them.
-      archives: Official names of the archives that are there.
-      refused: Why an archive with an official name was not taken, by that name. It matters if it would hold an image
-        that is nowhere else.
-      aside: What looks like a file of the release but was not taken, and why, a sentence or two each.
+      sources: The places that hold images. An image that several hold is read from the first of them.
+      archives: Official names of the archives found.
+      refused: Why an archive with an official name was refused, by that name. This matters only if no other source has
+        an image of that archive.
+      aside: Files that look like the release's but were not used: for each the reason, in a sentence or two.
     """
 
     place: str
@@ -73,22 +73,22 @@ class Release:
 
     @property
     def label_file(self) -> str | None:
-        """The name of the best label file there is."""
+        """The name of the best label file found; None without any."""
         return next((name for name in LABEL_FILES if name in self.tables), None)
 
     def held(self, names: Set[str]) -> Set[str]:
-        """Returns those of the names that are in some source, as far as can be known without reading archives."""
+        """Returns which of the names some source holds, as far as is known without reading archives."""
         return frozenset().union(*(source.held(names) for source in self.sources))
 
     def images(self, wanted: Set[str], one_pass: bool | None = None) -> Iterator[StoredImage]:
-        """Yields each wanted image that is there, once, source after source.
+        """Yields each wanted image that exists, once, source after source.
 
         Args:
-          wanted: Names.
-          one_pass: If given, only of sources of this kind: those that have to be read in one pass, or the others.
+          wanted: Image names.
+          one_pass: True reads only sources that have to be read in one pass, False only the others, None all.
 
         Raises:
-          ReleaseError: A source is cut or corrupt.
+          ReleaseError: A source is truncated or corrupt.
         """
         seen: set[str] = set()
         for source, here in self.shares(wanted):
@@ -98,9 +98,9 @@ class Release:
                     yield image
 
     def shares(self, wanted: Set[str]) -> Iterator[tuple[Source, Set[str]]]:
-        """Yields the sources that may give a wanted image, with the names of these images.
+        """Yields the sources that may hold wanted images, each with the names of these images.
 
-        No image is in two shares, but for archives of which nothing is known until they are read.
+        Each image is in one share only, except if it may be in an archive whose contents are unknown until it is read.
         """
         left = set(wanted)
         for source in self.sources:
@@ -110,20 +110,20 @@ class Release:
                 left -= here
 
     def not_taken(self) -> str:
-        """Returns a sentence for an error that misses something: what was found, and why it was not taken."""
+        """Returns a sentence for an error about missing files: what was found but not used, and why."""
         if not self.aside:
             return ""
         more = f" (and {len(self.aside) - 5} more)" if len(self.aside) > 5 else ""
         return f" Found, but not taken: {' '.join(self.aside[:5])}{more}"
 
     def repacked(self, digests: Mapping[str, str]) -> dict[str, str]:
-        """Returns which archives are not the NIH's, byte for byte.
+        """Returns the archives that differ from the NIH's.
 
         Args:
-          digests: SHA-256 of archives that were read, by their places.
+          digests: SHA-256 of the archives that were read, by place.
 
         Returns:
-          Paths below `place`, and digests.
+          SHA-256 by path, relative to `place`.
         """
         archives = {source.place: source for source in self.sources if source.one_pass}
         return {
@@ -134,7 +134,7 @@ class Release:
 
 
 def file_table(path: epath.Path) -> TableFile:
-    """Returns a table that is a file of its own, plain or gzipped."""
+    """Returns the table in a file, plain or gzipped."""
     return TableFile(str(path), functools.partial(_read_table, path))
 
 
@@ -143,16 +143,16 @@ def _read_table(path: epath.Path) -> bytes:
 
 
 def official_archive(path: epath.Path, name: str, known: Mapping[str, KnownFile], refuse_others: bool) -> TarGz:
-    """Returns a file that is taken for the NIH's archive of this name until its digest shows otherwise."""
+    """Returns a file as the NIH's archive of this name; whether its digest matches is known once it has been read."""
     return TarGz(path, known[name].sha256, _contents(name), refuse_others)
 
 
 def held_by(archive: str, names: Set[str]) -> Set[str]:
-    """Returns those of the image names that are in the NIH's archive of this name."""
+    """Returns which of the image names are in the NIH's archive of this name."""
     return {name for name in names if archive_of(name) == ARCHIVES.index(archive) + 1}
 
 
 def _contents(archive: str) -> tuple[str, str]:
-    """Returns the name of the first image in one of the NIH's archives, and one behind that of the last."""
+    """Returns the range of image names in one of the NIH's archives: the first, and an exclusive upper bound."""
     number = ARCHIVES.index(archive)
     return FIRST_IMAGES[number], FIRST_IMAGES[number + 1] if number + 1 < len(ARCHIVES) else "99999999_999.png"

@@ -1,6 +1,6 @@
-"""Sources: where images lie (a folder, a zip, a tar.gz), read without extracting anything to disk.
+"""Sources: places that hold images (a folder, a zip, a tar.gz), read without extracting anything to disk.
 
-A folder and a zip give any image at any time. A tar.gz can only be read from its beginning, so a build reads it once.
+A folder and a zip allow random access. A tar.gz can only be read from its beginning, so a build reads it once.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from nih_chest_xray.release.files import READERS_ERRORS, no_archive, open_file, 
 from nih_chest_xray.vocabulary import MAX_SIZE, image_name
 
 HEAD = 4096
-"""Bytes of an image in which its size is looked for."""
+"""Bytes that are read of an image to find its size."""
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""Others are unpacked by Python in one go, however large what comes out is."""
+"""Python decompresses other methods in one go, however large the result."""
 _ENCRYPTED = 1
-"""The bit of a member's flags in a zip."""
+"""Flag bit of an encrypted member of a zip."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +32,9 @@ class StoredImage:
     """An image of a source.
 
     Attributes:
-      name: The NIH's, such as 00000013_005.png.
-      place: Of the source, for messages.
-      read: Returns the PNG's bytes. It may be called in any thread.
+      name: The NIH's name, such as 00000013_005.png.
+      place: The source's path, for messages.
+      read: Returns the file's bytes. It may be called in any thread.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Source(abc.ABC):
     """A place that holds images.
 
     Attributes:
-      place: For messages.
-      one_pass: Whether it has to be read from its beginning, so that it is read but once.
-      certain: Whether what it holds is known before it is read.
-      names: The images that it holds, where that is known name by name.
-      sha256: Of an archive that was read to its end.
-      expected_sha256: Of the NIH's archive for which it is taken.
+      place: Its path, for messages.
+      one_pass: Whether it can only be read from its beginning. A build then reads it once.
+      certain: Whether its contents are known before it is read.
+      names: Names of the images that it holds, if they are known.
+      sha256: Digest of an archive that was read to its end.
+      expected_sha256: Digest of the NIH's archive that it stands for.
     """
 
     place: str
@@ -62,30 +62,30 @@ class Source(abc.ABC):
     expected_sha256: str | None = None
 
     def held(self, names: Set[str]) -> Set[str]:
-        """Returns those of the names that are here, as far as can be known without reading the source."""
+        """Returns which of the names the source holds, as far as is known without reading it."""
         return self.names & names
 
     @abc.abstractmethod
     def images(self, wanted: Set[str]) -> Iterator[StoredImage]:
-        """Yields each wanted image that is here, in the order in which the source gives them fastest."""
+        """Yields each wanted image that the source holds, in the order that is fastest to read."""
 
     def heads(self, _names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """Yields the name and the first bytes of images, of a source that is not read in one pass.
+        """Yields the name and the first bytes of images; nothing for a source that is read in one pass.
 
-        Those that cannot be read have none: what is wrong with them is said where they are needed.
+        An image that cannot be read yields no bytes: the error is raised where the image is needed.
         """
         return iter(())
 
     @abc.abstractmethod
     def part(self, names: Collection[str]) -> Source:
-        """Returns a source of these images alone, small enough to be sent to another process."""
+        """Returns a source with only these images, small enough to be sent to another process."""
 
 
 class Folder(Source):
     """Images in one folder."""
 
     def __init__(self, path: epath.Path, file_names: Iterable[str]) -> None:
-        """Takes the names of files in `path`, of which those of images count; a PNG before a JPEG of the same image."""
+        """Takes the names of the files in `path` and uses the images; a PNG before a JPEG of the same image."""
         self.place = str(path)
         self._path = path
         self._files = _by_image(sorted(file_names, reverse=True))
@@ -106,12 +106,12 @@ class Folder(Source):
             return file.read(HEAD)
 
     def part(self, names: Collection[str]) -> Folder:
-        """Returns the same folder, with these images alone."""
+        """Returns the same folder with only these images."""
         return Folder(self._path, [self._files[name] for name in names])
 
 
 def or_nothing(read: Callable[[], bytes]) -> bytes:
-    """Returns what is read, or no bytes where it cannot be: what is wrong is said where the image is needed."""
+    """Returns the bytes read, or none if they cannot be read: the error is raised where the image is needed."""
     try:
         return read()
     except (ReleaseError, OSError):
@@ -119,7 +119,7 @@ def or_nothing(read: Callable[[], bytes]) -> bytes:
 
 
 def _by_image(file_names: Iterable[str]) -> dict[str, str]:
-    """Returns the files that hold images, by the image's name; of several for one image the last."""
+    """Maps image names to the names of their files; the last one if an image has several."""
     return {image: name for name in file_names if (image := image_name(base_name(name))) is not None}
 
 
@@ -135,11 +135,11 @@ class Zip(Source):
         """Reads the zip's directory.
 
         Args:
-          path: Of the file.
-          names: The images that count, if not all do.
+          path: The zip's path.
+          names: Names of the images to use; None for all.
 
         Raises:
-          ReleaseError: The file is cut, or no zip.
+          ReleaseError: The file is truncated, or not a zip.
         """
         self.place = str(path)
         self._path = path
@@ -147,7 +147,7 @@ class Zip(Source):
         self.names = frozenset(_by_image(self.files) if names is None else names)
 
     def images(self, wanted: Set[str]) -> Iterator[StoredImage]:
-        """Yields each wanted image, in the order in which they lie in the zip."""
+        """Yields each wanted image, in the order of the zip."""
         here = self.held(wanted)
         if not here:
             return
@@ -165,7 +165,7 @@ class Zip(Source):
                 yield name, or_nothing(functools.partial(self._read, archive, members[files[name]], HEAD))
 
     def part(self, names: Collection[str]) -> Zip:
-        """Returns the same zip, with these images alone."""
+        """Returns the same zip with only these images."""
         return Zip(self._path, names)
 
     def read_file(self, name: str) -> bytes:
@@ -174,16 +174,16 @@ class Zip(Source):
         return self._read(archive, members[name])
 
     def _open(self) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
-        """Returns the zip, closed when nobody refers to it any more, and its files by name, without their folders."""
+        """Returns the zip, which closes with its last reference, and its files by name, without their folders."""
         file = open_file(self._path)
         try:
             archive = zipfile.ZipFile(file)
         except READERS_ERRORS as error:
             raise no_archive(self._path, error) from error
-        # Zipfile cuts a name at its first NUL: it would be another one than other programs see, or none.
+        # zipfile cuts a name at its first NUL: it would differ from what other programs see, or be empty.
         if any(not member.filename or "\0" in member.orig_filename for member in archive.infolist()):
             raise no_archive(self._path, zipfile.BadZipFile("a member's name in it is empty or holds NUL"))
-        # Of several members with a name the largest counts, since others may be resized copies, and the first of these.
+        # Of several members with the same name the largest wins, since others may be resized copies; then the first.
         members = sorted(archive.infolist(), key=lambda member: (member.file_size, -member.header_offset))
         return archive, {base_name(member.filename): member for member in members if _is_file(member)}
 
@@ -199,7 +199,7 @@ class Zip(Source):
             )
         try:
             with archive.open(member) as file:
-                # What a member claims to have need not be what is in it.
+                # The size that a member claims may be wrong.
                 content = file.read(most)
         except READERS_ERRORS as error:
             raise unreadable(place, error) from error
@@ -208,6 +208,6 @@ class Zip(Source):
 
 
 def _is_file(member: zipfile.ZipInfo) -> bool:
-    """Returns whether a zip's member is a plain file: the bytes of a link are another file's name, and no image."""
-    kind = stat.S_IFMT(member.external_attr >> 16)  # Zero where the zip was not packed on Unix.
+    """Returns whether a zip's member is a plain file: the bytes of a link are a path, not an image."""
+    kind = stat.S_IFMT(member.external_attr >> 16)  # Zero if the zip was not packed on Unix.
     return not member.is_dir() and kind in (0, stat.S_IFREG)

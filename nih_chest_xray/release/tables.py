@@ -1,4 +1,4 @@
-"""Tables of a release: which a config needs, and their content, with a warning for each that is not as published."""
+"""Tables of a release: says which ones a config needs, reads them, and warns of each that is not as published."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OFFICIAL_NAMES = {"train_val": 86_524, "test": 25_596}
 
 
 def needed_tables(config: NihChestXrayConfig) -> tuple[str, ...]:
-    """Returns the names of the tables that a config may read; of label files, and of the radiologists', any will do."""
+    """Returns the names of the tables that a config may read, including alternatives to each other."""
     return (
         *LABEL_FILES,
         BOX_FILE,
@@ -43,7 +43,7 @@ def needed_tables(config: NihChestXrayConfig) -> tuple[str, ...]:
 
 
 def find_for_config(folder: epath.Path, config: NihChestXrayConfig, known: Mapping[str, KnownFile]) -> Release:
-    """Finds in a folder what a config may take: its tables, repacked archives or resized copies only if it allows them.
+    """Finds the files that a config may use; repacked archives and resized copies only if the config allows them.
 
     Raises:
       ReleaseError: The folder is not a directory.
@@ -56,8 +56,8 @@ def read_tables(found: Release, config: NihChestXrayConfig, known: Mapping[str, 
     """Reads the tables that a config needs.
 
     Args:
-      found: A release that has the tables; the images need not be there. Without a list of boxes no image has any.
-      config: Says which tables are read.
+      found: A release that has the tables; it needs no images. Without a list of boxes no image has any.
+      config: The config, which decides which tables are read.
       known: The official files, to tell whether a table is the official one.
 
     Raises:
@@ -84,7 +84,7 @@ def read_tables(found: Release, config: NihChestXrayConfig, known: Mapping[str, 
         label_file,
         f"the NIH's {LABEL_FILES[0]}, which has 112,120",
         f"has {len(labels):,} rows and ",
-        "Which images are kept, and in which subset, follows from it.",
+        "It decides which images are kept, and in which subset.",
     )
     boxes = read_boxes(*read(BOX_FILE)) if BOX_FILE in found.tables else {}
     official = expert = lists = None
@@ -95,7 +95,7 @@ def read_tables(found: Release, config: NihChestXrayConfig, known: Mapping[str, 
                 name,
                 f"the NIH's {name}, which has {_OFFICIAL_NAMES[subset]:,}",
                 f"has {len(official[subset]):,} names and ",
-                "Which images are in the test subset follows from it.",
+                "It decides which images are in the test subset.",
             )
     if config.split == "lists":
         lists = read_split_lists({subset: read(_require(found, path)) for subset, path in _list_paths(found, config)})
@@ -107,7 +107,7 @@ def read_tables(found: Release, config: NihChestXrayConfig, known: Mapping[str, 
         require_known_images(expert, labels)
         for name in names.values():
             warn_if_unofficial(
-                name, "a file that the radiologists published", "", "The labels of validation and test follow from it."
+                name, "a file that the radiologists published", "", "It decides the labels of validation and test."
             )
     origin = {
         "label_file": label_file,
@@ -118,9 +118,9 @@ def read_tables(found: Release, config: NihChestXrayConfig, known: Mapping[str, 
 
 
 def with_split_lists(found: Release, config: NihChestXrayConfig) -> Release:
-    """Returns the release with those of the config's `split_lists` that exist among its tables, by their file names.
+    """Returns the release with the existing files of the config's `split_lists` added to its tables, by file name.
 
-    They take the place of what was found under the same name, such as the NIH's own `test_list.txt`.
+    They replace tables of the same name, such as the NIH's own `test_list.txt`.
     """
     paths = [path for _, path in _list_paths(found, config)]
     names = {path.name for path in paths}
@@ -139,14 +139,14 @@ def _list_paths(found: Release, config: NihChestXrayConfig) -> list[tuple[str, e
 def _require(found: Release, path: epath.Path) -> str:
     if path.name not in found.tables:
         raise ReleaseError(
-            f"{path} does not exist. Paths in split_lists are below the manual_dir, here {found.place}, or absolute:"
-            " correct the path, or put the list there."
+            f"{path} does not exist. Paths in split_lists are relative to the manual_dir, here {found.place}, or"
+            " absolute. Correct the path, or put the list there."
         )
     return path.name
 
 
 def _official_digests(name: str, known: Mapping[str, KnownFile]) -> Collection[str]:
-    """Returns the SHA-256 of what is published under this name; of label files that of the best, whatever the name."""
+    """Returns the SHA-256 of the files published under this name; for all label files, that of the best one."""
     if name in (*EXPERT_FILES.values(), BOTH_EXPERT_FILES):
         return KNOWN_FILES
     official = known.get(LABEL_FILES[0] if name in LABEL_FILES else name)

@@ -19,19 +19,19 @@ from nih_chest_xray.release.sources import HEAD, Source, StoredImage, base_name,
 from nih_chest_xray.vocabulary import image_name
 
 _TAR_EXTENSIONS = b"LKxgX"
-"""Types of a tar's headers that hold a long name or fields of the member behind them; they are read whole."""
+"""Types of tar headers that hold a long name or fields of the next member; tarfile reads them whole."""
 _MAX_EXTENSION = 1 << 20
 _SPARSE = "a sparse member in it"
 
 
 class Tar(Source):
-    """Images in a tar file: one of the NIH's archives that somebody has unzipped."""
+    """Images in a tar file: one of the NIH's archives after gunzip."""
 
     def __init__(self, path: epath.Path) -> None:
-        """Reads the headers of all members, and skips what is between them.
+        """Reads the headers of all members and skips their contents.
 
         Raises:
-          ReleaseError: The file is cut, or no tar.
+          ReleaseError: The file is truncated, or not a tar.
         """
         self.place = str(path)
         self._path = path
@@ -55,7 +55,7 @@ class Tar(Source):
         self.names = frozenset(self._members)
 
     def images(self, wanted: Set[str]) -> Iterator[StoredImage]:
-        """Yields each wanted image, in the order in which they lie in the file."""
+        """Yields each wanted image, in the order of the file."""
         for name in sorted(self.held(wanted), key=self._members.__getitem__):
             yield StoredImage(name, self.place, functools.partial(self._read, name))
 
@@ -65,7 +65,7 @@ class Tar(Source):
             yield name, or_nothing(functools.partial(self._read, name))[:HEAD]
 
     def part(self, names: Collection[str]) -> Tar:
-        """Returns the same tar, with these images alone."""
+        """Returns the same tar with only these images."""
         part = copy.copy(self)
         part.names = frozenset(names)
         return part
@@ -97,13 +97,13 @@ class TarGz(Source):
         contents: tuple[str, str] | None = None,
         refuse_others: bool = False,
     ) -> None:
-        """Opens nothing: what is in a tar.gz, and whether it is whole, shows when it is read.
+        """Does not open the file: its contents, and whether it is whole, are only known once it is read.
 
         Args:
-          path: Of the file.
-          sha256: What its digest should be, if that is known.
-          contents: The name of the first image in it, and one behind that of the last; None if that is not known.
-          refuse_others: Whether a file with another digest is an error.
+          path: The file's path.
+          sha256: Its expected digest, if known.
+          contents: The range of image names in it: the first, and an exclusive upper bound. None if unknown.
+          refuse_others: Whether another digest is an error.
         """
         self.place = str(path)
         self.expected_sha256 = sha256
@@ -113,17 +113,17 @@ class TarGz(Source):
         self._refuse_others = refuse_others
 
     def held(self, names: Set[str]) -> Set[str]:
-        """Returns those of the names that may be here: all, for an archive of which nothing is known."""
+        """Returns which of the names the archive may hold: all, if its contents are unknown."""
         if self._contents is None:
             return names
         first, end = self._contents
         return {name for name in names if first <= name < end}
 
     def images(self, wanted: Set[str]) -> Iterator[StoredImage]:
-        """Yields each wanted image once, in the order in which they lie in the file, which is read to its end.
+        """Yields each wanted image once, in the order of the file, and reads the file to its end.
 
         Raises:
-          ReleaseError: The file is cut or corrupt, or has another digest than it should.
+          ReleaseError: The file is truncated or corrupt, or its digest is not the expected one.
         """
         digest = hashlib.sha256()
         left = set(wanted)
@@ -134,14 +134,14 @@ class TarGz(Source):
                 tarfile.open(mode="r|", fileobj=_Endless(unzipped), tarinfo=_Header, pax_headers=_Fields()) as archive,
             ):
                 for member in archive:
-                    # Only a name's last part counts, and nothing is written: '..' or '/etc' in it do no harm.
+                    # Only a name's last part is used, and nothing is written, so '..' or '/etc' in it do no harm.
                     name = image_name(base_name(member.name))
                     if member.isfile() and name in left:
                         require_small(f"{self._path}, member {printable(member.name)}", member.size)
                         content = cast(IO[bytes], archive.extractfile(member)).read()
                         left.remove(name)
                         yield StoredImage(name, self.place, functools.partial(bytes, content))
-                # The tar ends before the file does; gzip compares its CRC only at the end of the file.
+                # The tar ends before the file does; gzip checks its CRC only at the end of the file.
                 while unzipped.read(CHUNK):
                     pass
         except ReleaseError:
@@ -155,18 +155,18 @@ class TarGz(Source):
             )
 
     def part(self, _names: Collection[str]) -> TarGz:
-        """Returns the same archive: there is no way to have a part of it."""
+        """Returns the whole archive: it cannot be read in part."""
         return self
 
 
 REPACKED_ADVICE = (
-    "If it is not your own packing, get it again from the NIH's page. If it is, build a config with"
+    "If you did not repack it yourself, get it again from the NIH's page. If you did, build a config with"
     ' "allow_missing_images": true.'
 )
 
 
 class _Header(tarfile.TarInfo):
-    """A member's header that is refused where tarfile would take it for the archive's end, or read it without limit."""
+    """A member's header. Rejects what tarfile would take for the end of the archive, or read without limit."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
@@ -184,10 +184,10 @@ class _Header(tarfile.TarInfo):
 
 
 class _Fields(dict[str, str]):
-    """Fields of a PAX header, of which those of a sparse member are refused.
+    """Fields of a PAX header. Rejects those of a sparse member.
 
-    The member's content then is not what stands in the archive; and a list of holes that stands before it tarfile takes
-    into memory, however long it is, once these fields were read.
+    The archive does not store such a member's content as it is. Once tarfile has read these fields, it reads the list
+    of holes before the content into memory, however long the list is.
     """
 
     def __setitem__(self, field: str, value: str) -> None:
@@ -196,15 +196,15 @@ class _Fields(dict[str, str]):
         super().__setitem__(field, value)
 
     def copy(self) -> _Fields:
-        """Returns what tarfile fills with the fields of one member."""
+        """Returns the copy that tarfile fills with the fields of one member."""
         return _Fields(self)
 
 
 class _Endless(io.RawIOBase):
     """A tar that has to end before its file does.
 
-    It ends with blocks of zeros, and tarfile reads no further. One that was cut before it was zipped tarfile would take
-    as it is, and skip a member that claims an exabyte, of which nothing is there, for years.
+    A whole tar ends with blocks of zeros, where tarfile stops reading. Tarfile would accept a tar that was truncated
+    before it was gzipped, and would spend years skipping a member that claims to have an exabyte.
     """
 
     def __init__(self, file: Any) -> None:
@@ -217,7 +217,7 @@ class _Endless(io.RawIOBase):
 
 
 class _Hashing(io.RawIOBase):
-    """A file that feeds a digest with what is read from it."""
+    """A file that updates a digest with all bytes read from it."""
 
     def __init__(self, file: IO[bytes], digest: Any) -> None:
         self._file = file
@@ -227,7 +227,7 @@ class _Hashing(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        return True  # It is never asked to seek, but igzip tells its position only of a file that says it could.
+        return True  # Nothing seeks, but igzip reports its position only for a seekable file.
 
     def readinto(self, buffer: Any) -> int:
         content = self._file.read(len(buffer))

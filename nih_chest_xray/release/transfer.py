@@ -1,11 +1,11 @@
-"""Transfer: gets files of known size and digest over HTTP, goes on where it was cut off, and ends at once when told to.
+"""Transfer: downloads files of known size and digest over HTTP, resumes after interruptions, and obeys Ctrl-C at once.
 
-A file is received as `<name>.part` and gets its name when its digest is right, so a file of that name is finished.
-What an interrupted transfer has left is the `.part`, with which the next one goes on. The files come one after the
-other: one connection fills most lines, and what was cut off has then begun one file and not twelve.
+A file is downloaded as `<name>.part` and renamed once its digest is right, so a file with its final name is complete.
+An interrupted download leaves the `.part`, and the next download resumes it. Files are downloaded one after the other:
+one connection fills most lines, and an interruption then leaves one partial file, not twelve.
 
-Where the folder is remote (a bucket), nothing can be appended to a file in it. A file is then received in a temporary
-one on this machine, and copied when it is whole; that goes on after a lost connection, but not in another process.
+In a remote folder (a bucket), nothing can be appended to a file. A file is then downloaded to a temporary file on this
+machine and copied once it is complete. Such a download resumes after a lost connection, but not in another process.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import queue
 import re
 import shutil
 import stat
+import sys
 import tempfile
 import threading
 import time
@@ -37,19 +38,19 @@ from nih_chest_xray.release.files import CHUNK
 from nih_chest_xray.release.release import KnownFile
 from nih_chest_xray.system import locks
 from nih_chest_xray.system.bars import bar
-from nih_chest_xray.system.disk_space import Need, require_room
+from nih_chest_xray.system.disk_space import Need, readable, require_room
 from nih_chest_xray.system.paths import is_remote
 from nih_chest_xray.system.removal import UNFINISHED_DOWNLOAD, remove
 
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
-"""Answers of a server that may give another one later."""
+"""HTTP status codes of a server that may succeed later."""
 _UNREACHABLE = (
     requests.ConnectTimeout,
     urllib3.exceptions.ConnectTimeoutError,
     urllib3.exceptions.NewConnectionError,
     urllib3.exceptions.ProxyError,
 )
-"""What is raised where there was no connection at all."""
+"""Errors that mean that there was no connection at all."""
 _CONTENT_RANGE = re.compile(r"bytes (?P<start>\d+)-\d+/(?P<total>\d+|\*)")
 _BEFORE_A_PAGE = b"\xef\xbb\xbf \t\r\n"
 _BYTES = "{n_fmt}B of {total_fmt}B, {rate_fmt}, {remaining} left"
@@ -59,16 +60,16 @@ _LOG_LINE = f"{{desc}}: {{percentage:3.0f}} %, {_BYTES}"
 
 @dataclasses.dataclass(frozen=True)
 class Patience:
-    """How long is waited, in seconds.
+    """How long to wait, in seconds.
 
     Attributes:
-      connect: For a connection.
-      read: For the next bytes of an answer.
-      slow: Time in which at least `slow_bytes` have to come; a slower connection is given up for a new one.
-      slow_bytes: Bytes.
-      pauses: Before each try that follows on one that brought fewer than `slow_bytes` new bytes; behind the last the
-        transfer fails.
-      longest: What a server may ask for (Retry-After).
+      connect: Limit for connecting.
+      read: Limit for the next bytes of a response.
+      slow: Time in which at least `slow_bytes` must arrive; a slower connection is replaced by a new one.
+      slow_bytes: The least number of bytes in that time.
+      pauses: Pause before each retry. A try that brings `slow_bytes` new bytes starts the pauses anew; after the last
+        one the download fails.
+      longest: The longest pause that a server may ask for (Retry-After).
     """
 
     connect: float = 20
@@ -86,23 +87,23 @@ def fetch(
     patience: Patience = Patience(),
     show_progress: bool = True,
 ) -> dict[str, epath.Path]:
-    """Gets files, one after the other, but for those that are there.
+    """Downloads the files that do not exist yet, one after the other.
 
-    Where another process gets files into the same folder, waits until it is done, and says so.
+    If another process is downloading into the same folder, prints a message and waits until it is done.
 
     Args:
-      folder: Where they will be. It is made if it does not exist.
-      files: By name.
-      also_needed: Room that is needed beside that of the files.
-      patience: How long is waited.
-      show_progress: Whether to show how many bytes have come, of all files together, and how long the others will take.
+      folder: The target folder; created if it does not exist.
+      files: The files by name.
+      also_needed: Disk space that is needed besides that of the files.
+      patience: How long to wait.
+      show_progress: Whether to show the bytes of all files together that have arrived, and the time left.
 
     Returns:
-      Their paths, by name.
+      The files' paths, by name.
 
     Raises:
-      TransferError: A file cannot be had. Those before it stay, and so does the part of it that came.
-      ReleaseError: Something else is in the place of a file or of its part. It stays as it is.
+      TransferError: A file cannot be downloaded. The files before it stay, and so does the part that arrived.
+      ReleaseError: Something else has the name of a file or of its part. It is left untouched.
       NoRoomError: A disk is too small.
       OSError: The disk refuses something.
     """
@@ -110,27 +111,32 @@ def fetch(
     if not _unfinished(files, paths):
         return paths
     with _only_download(folder):
-        left = _unfinished(files, paths)  # Another process may have been here in the meantime.
+        left = _unfinished(files, paths)  # Another process may have downloaded some in the meantime.
         total = sum(known.size for known in left.values())
-        there = sum(_part_size(_part(paths[name]), known.size) for name, known in left.items())
-        require_room([Need(folder, total - there, "the files to download"), *also_needed])
+        received = sum(_part_size(_part(paths[name]), known.size) for name, known in left.items())
+        require_room([Need(folder, total - received, "the files to download"), *also_needed])
         if left:
-            print(f"Downloading {', '.join(left)} into {folder}: {(total - there) / 1e9:.2f} GB.", flush=True)
-        options = {"total": total, "initial": there, "unit": "B", "unit_scale": True}
-        with bar(_BAR, _LOG_LINE, desc="download", disable=not (show_progress and total), **options) as shown:
-            line = _Line(patience, shown.update)
+            _say(f"Downloading {', '.join(left)} into {folder}: {readable(total - received)}.")
+        options = {"total": total, "initial": received, "unit": "B", "unit_scale": True}
+        with bar(_BAR, _LOG_LINE, desc="download", disable=not (show_progress and total), **options) as progress:
+            line = _Line(patience, progress.update)
             for name, known in left.items():
                 _get(paths[name], known, line)
     return paths
 
 
+def _say(text: str) -> None:
+    """Writes a notice to stderr, above the bar: a command's stdout is for its result."""
+    tqdm.tqdm.write(text, file=sys.stderr)
+
+
 def _only_download(folder: epath.Path) -> locks.Held:
-    """Waits until no other process downloads into a folder, and says so, so that nothing is downloaded twice."""
+    """Locks a folder so that nothing is downloaded twice; if another process holds the lock, says so and waits."""
     path = folder / ".nih_chest_xray.lock"
     try:
         return locks.take(path)
     except locks.HeldError:
-        print(f"Another process downloads into {folder}: waiting until it is done.", flush=True)
+        _say(f"Another process is downloading into {folder}: waiting until it is done.")
         return locks.take(path, wait=True)
 
 
@@ -139,10 +145,10 @@ def _unfinished(files: Mapping[str, KnownFile], paths: Mapping[str, epath.Path])
 
 
 def _is_finished(path: epath.Path, size: int) -> bool:
-    """Returns whether a file is there; its digest was right when it got its name.
+    """Returns whether a file exists under its final name, which it gets once its digest is right.
 
     Raises:
-      ReleaseError: What is there is not such a file.
+      ReleaseError: Something else has this name.
     """
     if not path.exists() and (is_remote(path) or not pathlib.Path(path).is_symlink()):
         return False
@@ -159,10 +165,10 @@ def _part(path: epath.Path) -> epath.Path:
 
 
 def _part_size(part: epath.Path, limit: int) -> int:
-    """Returns the bytes that an earlier transfer has left.
+    """Returns how many bytes an earlier download left.
 
     Raises:
-      ReleaseError: What is there was left by no transfer.
+      ReleaseError: What exists was not left by a download.
     """
     if is_remote(part):
         return 0
@@ -172,14 +178,14 @@ def _part_size(part: epath.Path, limit: int) -> int:
         return 0
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_size > limit:
         raise ReleaseError(
-            f"{part} is not what a download has left: expected a plain file of at most {limit:,} bytes. It is not"
+            f"{part} was not left by a download: expected a plain file of at most {limit:,} bytes. It is not"
             " touched; move it away."
         )
     return found.st_size
 
 
 def _get(path: epath.Path, known: KnownFile, line: _Line) -> None:
-    """Gets one file."""
+    """Downloads one file."""
     part = _part(path)
     try:
         with _opened(part, known.size) as file:
@@ -190,7 +196,7 @@ def _get(path: epath.Path, known: KnownFile, line: _Line) -> None:
                 with part.open("wb") as copy:
                     shutil.copyfileobj(file, copy, CHUNK)
             else:
-                os.fsync(file.fileno())  # So that a loss of power cannot leave a finished name without its bytes.
+                os.fsync(file.fileno())  # So that a power failure cannot leave a final name without its bytes.
     except _WrongDigestError:
         if not is_remote(part):
             _remove(part)
@@ -199,11 +205,11 @@ def _get(path: epath.Path, known: KnownFile, line: _Line) -> None:
         if _part_size(part, known.size) == 0:
             _remove(part)
         raise
-    except OSError as error:  # Of the disk; those of the network are other errors by here.
+    except OSError as error:  # From the disk: errors of the network were converted before.
         if error.filename or not error.errno:
             raise
         raise OSError(error.errno, error.strerror, str(part)) from error
-    if _is_finished(path, known.size):  # Somebody has put it there in the meantime.
+    if _is_finished(path, known.size):  # It appeared in the meantime.
         _remove(part)
     else:
         part.rename(path)
@@ -219,18 +225,18 @@ def _opened(part: epath.Path, limit: int) -> Iterator[IO[bytes]]:
         with tempfile.TemporaryFile() as file:
             yield file
         return
-    _part_size(part, limit)  # Refuses what is not ours.
+    _part_size(part, limit)  # Raises an error if it is not ours.
     part.touch()
     with pathlib.Path(part).open("r+b") as file:
         yield file
 
 
 class _WrongDigestError(TransferError):
-    """All bytes came, and are others than they should be."""
+    """All bytes arrived, but their digest is wrong."""
 
 
 class _BrokenError(Exception):
-    """A try that may succeed when it is repeated, after so many seconds if the server said it."""
+    """A failed try that may succeed when repeated, after `pause` seconds if the server asked for that."""
 
     def __init__(self, reason: str, pause: float = 0) -> None:
         super().__init__(reason)
@@ -239,24 +245,24 @@ class _BrokenError(Exception):
 
 @dataclasses.dataclass
 class _Line:
-    """What the files of one call share.
+    """State that the files of one call share.
 
     Attributes:
-      patience: How long is waited.
-      came: Is told how many bytes came.
-      works: Whether any server was reached. If none ever was, there is no network, and it is no use to wait for it.
+      patience: How long to wait.
+      on_bytes: Called with the number of bytes that arrived.
+      works: Whether any server was reached. If none ever was, there is no network, and waiting is useless.
     """
 
     patience: Patience
-    came: Callable[[int], object]
+    on_bytes: Callable[[int], object]
     works: bool = False
 
 
 class _Transfer:
-    """One file, as far as it has come."""
+    """The download of one file."""
 
     def __init__(self, file: IO[bytes], name: str, known: KnownFile, line: _Line) -> None:
-        """Takes the file with what an earlier transfer has left in it."""
+        """Takes the open file with the bytes that an earlier download left."""
         self._file = file
         self._name = name
         self._known = known
@@ -268,14 +274,14 @@ class _Transfer:
         while piece := file.read(CHUNK):
             self._digest.update(piece)
             self._have += len(piece)
-        # Bytes of several answers may be of different files, and nobody knows of how many those are that were left.
+        # Bytes of several responses may be of different files, and those left over may come from any number of them.
         self._mixed = self._have > 0
 
     def run(self) -> None:
-        """Receives the file.
+        """Downloads the file.
 
         Raises:
-          TransferError: It cannot be had.
+          TransferError: The file cannot be downloaded.
         """
         farthest, failures, again = self._have, 0, False
         while True:
@@ -287,11 +293,11 @@ class _Transfer:
                 farthest = max(farthest, self._have)
                 if failures == len(self._patience.pauses):
                     raise self._failed(
-                        f"{error}; tried {failures + 1} times. What came is kept, and the next build goes on with it"
+                        f"{error}; tried {failures + 1} times. What arrived is kept, and the next build resumes from it"
                     ) from error
                 pause = max(self._patience.pauses[failures], min(error.pause, self._patience.longest))
                 failures += 1
-                tqdm.tqdm.write(
+                _say(
                     f"{self._name}: {error}, after {self._have:,} of {self._known.size:,} bytes. Trying again in"
                     f" {pause:g} s."
                 )
@@ -304,12 +310,12 @@ class _Transfer:
                     f"{self._place} is not the NIH's file: its SHA-256 is {self._digest.hexdigest()}, expected"
                     f" {self._known.sha256}"
                 )
-            tqdm.tqdm.write(f"{self._name}: its parts do not make the NIH's file. It is downloaded anew.")
+            _say(f"{self._name}: its parts do not make up the NIH's file. Starting the download again.")
             self._restart()
             farthest, again = 0, True
 
     def _receive(self) -> None:
-        """Asks for the bytes that are lacking, and takes them."""
+        """Requests the missing bytes and stores them."""
         if self._have == self._known.size:
             return
         with self._ask() as response:
@@ -323,15 +329,15 @@ class _Transfer:
                 self._file.write(piece)
                 self._digest.update(piece)
                 self._have += len(piece)
-                self._line.came(len(piece))
+                self._line.on_bytes(len(piece))
                 now = time.monotonic()
                 if now - began >= self._patience.slow:
                     if self._have - bytes_before < self._patience.slow_bytes:
-                        raise _BrokenError(f"{self._have - bytes_before:,} bytes came in {now - began:.0f} s")
+                        raise _BrokenError(f"{self._have - bytes_before:,} bytes arrived in {now - began:.0f} s")
                     began, bytes_before = now, self._have
 
     def _ask(self) -> requests.Response:
-        # The bytes as they are: an archive is not to be unpacked on the way.
+        # No content encoding: the archive's own bytes are needed.
         headers = {"Accept-Encoding": "identity"}
         if self._have:
             headers["Range"] = f"bytes={self._have}-"
@@ -344,22 +350,22 @@ class _Transfer:
             if isinstance(cause, _UNREACHABLE) and not self._line.works:
                 raise self._failed(f"the server cannot be reached ({first_line(cause)})") from error
             raise _BrokenError(f"the server did not answer ({first_line(cause)})") from error
-        except Exception as error:  # Of requests, urllib3 or Python, for addresses and answers that are none.
+        except Exception as error:  # From requests, urllib3 or Python, for invalid addresses and responses.
             raise self._failed(f"{type(error).__name__}: {first_line(error)}") from error
         self._line.works = True
         return response
 
     def _check(self, response: requests.Response) -> None:
-        """Refuses an answer that is not what was asked for, and gives up what there is if the whole file comes."""
+        """Rejects a response that was not requested; discards what was received if the server sends the whole file."""
         status, headers = response.status_code, response.headers
-        told = f"the server answered {status} {response.reason or ''}".strip()
+        answer = f"the server answered {status} {response.reason or ''}".strip()
         if status in _BUSY:
-            raise _BrokenError(told, _seconds(headers.get("Retry-After", "")))
+            raise _BrokenError(answer, _seconds(headers.get("Retry-After", "")))
         if status == 416 and self._have:
             self._restart()
-            raise _BrokenError(told)
+            raise _BrokenError(answer)
         if status not in (200, 206):
-            raise self._failed(told)
+            raise self._failed(answer)
         if "html" in headers.get("Content-Type", "").lower():
             raise self._failed("what came is a web page; the site refuses the download")
         size = headers.get("Content-Length", "")
@@ -367,9 +373,9 @@ class _Transfer:
             sent = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
             if not sent or int(sent["start"]) != self._have:
                 if not self._have:
-                    raise self._failed(f"{told}, which was not asked for")
+                    raise self._failed(f"{answer}, which was not asked for")
                 self._restart()
-                raise _BrokenError("the server sent another part of the file than was asked for")
+                raise _BrokenError("the server did not send the part of the file that was asked for")
             size = sent["total"]
         elif self._have:
             self._restart()
@@ -379,7 +385,7 @@ class _Transfer:
     def _restart(self) -> None:
         self._file.seek(0)
         self._file.truncate()
-        self._line.came(-self._have)
+        self._line.on_bytes(-self._have)
         self._have, self._digest = 0, hashlib.sha256()
 
     @property
@@ -391,9 +397,9 @@ class _Transfer:
 
 
 def _open(url: str, headers: Mapping[str, str], patience: Patience) -> requests.Response:
-    """Asks in a thread: the look-up of a name heeds neither Ctrl-C nor a time limit, and headers can come for ever.
+    """Sends the request in a thread: a DNS lookup ignores Ctrl-C and time limits, and headers may arrive forever.
 
-    It asks for a file, never for the headers alone (HEAD): to that the NIH's server answers a false 404.
+    Always a GET, never a HEAD, which the NIH's server wrongly answers with 404.
     """
     answers: queue.SimpleQueue[requests.Response | Exception] = queue.SimpleQueue()
 
@@ -415,7 +421,7 @@ def _open(url: str, headers: Mapping[str, str], patience: Patience) -> requests.
 
 
 def _read(response: requests.Response, limit: int) -> bytes:
-    """Returns the next bytes as soon as there are any, and as they were sent."""
+    """Returns the next bytes as soon as any arrive, undecoded."""
     try:
         piece = response.raw.read1(limit, decode_content=False)
     except urllib3.exceptions.HTTPError as error:
@@ -426,7 +432,7 @@ def _read(response: requests.Response, limit: int) -> bytes:
 
 
 def _seconds(retry_after: str) -> float:
-    """Returns how long a server asks to wait: it says seconds, or a time of day."""
+    """Returns how many seconds a server asks to wait; its header holds seconds or a date."""
     if retry_after.isdecimal():
         return float(retry_after)
     try:

@@ -1,1 +1,1 @@
-"""System: what every stage asks of the machine: locks, removal, room on disks, progress bars."""
+"""System: locks, removal, disk space and progress bars, for every stage."""

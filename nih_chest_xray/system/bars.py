@@ -12,14 +12,14 @@ _SECONDS_BETWEEN_LINES = 30
 
 
 def bar(drawn: str, line: str, **options: Any) -> Any:
-    """Returns a bar of tqdm.
+    """Returns a tqdm bar.
 
     Args:
       drawn: Its format on a terminal or in a notebook, as tqdm's `bar_format`.
-      line: Its format in a log file, where it is a line from time to time.
-      options: Of tqdm.
+      line: Its format in a log file, which gets a line every 30 seconds.
+      options: Passed to tqdm.
     """
-    # smoothing=0: the time left follows from the mean speed so far, since examples are stored in bursts.
+    # smoothing=0: the time left is estimated from the mean speed so far, because examples are stored in bursts.
     if sys.stderr.isatty() or "ipykernel" in sys.modules:
         return tqdm.auto.tqdm(bar_format=drawn, smoothing=0, dynamic_ncols=True, **options)
     return tqdm.tqdm(
@@ -28,11 +28,14 @@ def bar(drawn: str, line: str, **options: Any) -> Any:
 
 
 class _Lines:
-    """Makes a line of each state of a bar, which is drawn over the last one on a terminal."""
+    """Writes each new state of a bar as a line of its own; on a terminal it would overwrite the last one."""
+
+    _last = ""
 
     def write(self, text: str) -> None:
-        if text := text.strip("\r\n "):
+        if (text := text.strip("\r\n ")) and text != self._last:
             sys.stderr.write(f"{text}\n")
+            self._last = text
 
     def flush(self) -> None:
         sys.stderr.flush()

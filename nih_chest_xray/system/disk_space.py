@@ -1,4 +1,4 @@
-"""Room: estimates what a build writes, and compares it with what is free before anything is downloaded or made."""
+"""Disk space: compares what a build will write with what is free, before anything is downloaded or made."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from nih_chest_xray.system.paths import is_remote
 
 @dataclasses.dataclass(frozen=True)
 class Need:
-    """Bytes that will be written into a folder.
+    """Disk space that a folder needs.
 
     Attributes:
-      folder: It need not exist yet.
-      size: Bytes.
-      what: They are, for messages.
+      folder: The folder; it need not exist yet.
+      size: Size in bytes.
+      what: What will be written, for messages.
     """
 
     folder: epath.Path
@@ -30,7 +30,7 @@ class Need:
 
 
 def require_room(needs: Sequence[Need]) -> None:
-    """Refuses needs that the disks have no room for. Those on one disk are added up; remote folders are not asked.
+    """Raises an error if a disk is too small. Needs on one disk are added up; remote folders are not checked.
 
     Raises:
       NoRoomError: A disk is too small.
@@ -60,7 +60,7 @@ def existing(folder: epath.Path) -> pathlib.Path:
 
 
 def readable(size: int) -> str:
-    """Returns a size as people read it.
+    """Returns a size in readable units.
 
     >>> readable(45_079_862_873), readable(15_460_000), readable(92_416)
     ('45.08 GB', '15.5 MB', '92.4 kB')

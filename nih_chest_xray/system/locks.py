@@ -1,4 +1,4 @@
-"""Locks: one process at a time, by a lock of the system's, which is free when the process that holds it is gone."""
+"""Locks: lets one process work at a time. The system releases the lock of a process that dies."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class HeldError(Exception):
 
 
 class Held(contextlib.AbstractContextManager):
-    """A lock that was taken, until the end of a `with` block.
+    """A lock that is held until the end of a `with` block.
 
     Attributes:
-      sure: Whether no other process can hold it: not so in a bucket, or on a file system without locks.
+      sure: Whether it excludes all other processes: not in a bucket, nor on a file system without locks.
     """
 
     def __init__(self, lock: filelock.BaseFileLock | None) -> None:
@@ -30,7 +30,7 @@ class Held(contextlib.AbstractContextManager):
         self.sure = lock is not None
 
     def __exit__(self, *_error: object) -> None:
-        """Frees the lock. Its empty file stays."""
+        """Releases the lock. Its empty file stays."""
         if self._lock is not None:
             self._lock.release()
 
@@ -39,16 +39,16 @@ def take(path: epath.Path, wait: bool = False) -> Held:
     """Takes a lock.
 
     Args:
-      path: Of its file, which is made if it does not exist, and its folder too.
-      wait: Whether to wait until it is free.
+      path: The lock file's path. The file and its folder are created if they do not exist.
+      wait: Whether to wait until the lock is free.
 
     Raises:
-      HeldError: Another process holds it, and the caller does not wait.
+      HeldError: Another process holds the lock, and `wait` is False.
     """
     if is_remote(path):
         return Held(None)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # All who may write into the folder may lock, in a data_dir that a team shares.
+    # In a data_dir that a team shares, everyone who may write into the folder may take the lock.
     lock = filelock.FileLock(str(path), timeout=-1 if wait else 0, mode=0o666)
     try:
         lock.acquire()
@@ -59,7 +59,7 @@ def take(path: epath.Path, wait: bool = False) -> Held:
             raise
         warnings.warn(
             f"{path.parent} is on a file system without locks ({error.strerror}): take care that no other process works"
-            " there at the same time, and remove folders `incomplete.…` of those that died.",
+            " there at the same time, and remove the folders `incomplete.…` that crashed builds left.",
             stacklevel=3,
         )
         return Held(None)

@@ -1,4 +1,4 @@
-"""Paths: what can be told of a path by its name."""
+"""Paths: tells remote paths from local ones."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import os
 
 
 def is_remote(path: os.PathLike | str) -> bool:
-    """Returns whether a path is of a file system that the operating system does not know, such as a bucket."""
+    """Returns whether a path is outside the operating system's file systems, for example in a bucket."""
     return "://" in str(path)

@@ -1,7 +1,7 @@
-"""Removal: the one place that deletes from disk, and it deletes only what a build or a site of this package made.
+"""Removal: the only module that deletes from disk, and only what this package made for a build or a site.
 
-Whatever is to go is matched, down to its last file, against the names that the package and TFDS give such things. One
-entry that has another name, or is a link, and nothing at all is deleted: it is the user's.
+Every file to delete must match the names that the package and TFDS give their files. If a single entry has another name
+or is a link, it counts as the user's, and nothing at all is deleted.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from nih_chest_xray.system.paths import is_remote
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """What the package makes, and may delete again.
+    """A kind of file or folder that the package makes, and may delete again.
 
     Attributes:
-      noun: For messages.
-      name: What it is called.
-      contents: What may lie in it, each file by its path below it. None for what is a file itself.
+      noun: Its name in messages.
+      name: Pattern of its file name.
+      contents: Pattern of the relative paths of the files that it may hold. None if it is a file itself.
     """
 
     noun: str
@@ -48,13 +48,13 @@ UNFINISHED = Kind(
     "an unfinished build", re.compile(rf"incomplete\.[A-Z0-9]{{6}}_{_VERSION}"), re.compile(rf"{_DATASET}|{_WORK}")
 )
 REPLACED = Kind("a replaced dataset", re.compile(rf"replaced\.[A-Z0-9]{{6}}_{_VERSION}"), re.compile(_DATASET))
-UNFINISHED_DOWNLOAD = Kind("the part of a file that came", re.compile(r"[\w.-]+\.part"), None)
+UNFINISHED_DOWNLOAD = Kind("a partial download", re.compile(r"[\w.-]+\.part"), None)
 _PICTURE = r"images/(\d{8}_\d{3}(_aug\d+)?\.(jpg|webp)|chart-[a-z]+(-dark)?\.svg)"
 _PAGE = rf"(index\.html|croissant\.json|SHA256SUMS|manifest\.tsv|metadata\.csv|{_PICTURE})"
-# nih_chest_xray.md is of an earlier version, whose sites may be replaced.
+# Sites of an earlier version, which may be replaced, hold nih_chest_xray.md.
 _SITE = rf"(([A-Za-z0-9][A-Za-z0-9_.-]*/)?{_PAGE}|nih_chest_xray\.md|catalog\.json)"
 SITE_WORK = "nih-chest-xray-catalog"
-"""Is part of the name of the folder in which a site is written, `.<site>.nih-chest-xray-catalog.<eight characters>`."""
+"""Part of the name of the folder in which a site is written, `.<site>.nih-chest-xray-catalog.<eight characters>`."""
 UNFINISHED_SITE = Kind(
     "an unfinished site", re.compile(rf"\..+\.{SITE_WORK}\.[a-z0-9_]{{8}}"), re.compile(rf"((new|old)/)?{_SITE}")
 )
@@ -63,7 +63,7 @@ BEAM_TASKS = Kind("the tasks of a Beam build", re.compile("beam"), re.compile(r"
 
 
 def foreign(path: epath.Path, kind: Kind) -> list[str]:
-    """Returns the paths below a folder that are not of a kind: other names, and anything but plain files."""
+    """Returns the relative paths in a folder that do not fit a kind: unknown names, and anything but plain files."""
     return [name for name, entry, is_folder in _walk(path, "") if not is_folder and not _is_made(name, entry, kind)]
 
 
@@ -71,13 +71,13 @@ def remove(path: epath.Path, kind: Kind, within: epath.Path) -> None:
     """Deletes a file or folder that the package made.
 
     Args:
-      path: What is to go.
-      kind: What it is.
+      path: The file or folder to delete.
+      kind: The kind that it must be of.
       within: The folder in which the package put it.
 
     Raises:
-      RemovalRefusedError: It is not directly in that folder, or bears another name, or holds something that the package
-        did not make. Nothing was deleted.
+      RemovalRefusedError: It is not directly in that folder, has another name, or holds something that the package did
+        not make. Nothing was deleted.
       OSError: The system refuses.
     """
     if path.parent != within or not kind.name.fullmatch(path.name) or _is_link(path):
@@ -92,7 +92,7 @@ def remove(path: epath.Path, kind: Kind, within: epath.Path) -> None:
             f"{path} is left as it is: it holds {others[0]!r}, which is not of {kind.noun}. Move that away, or delete"
             " the folder yourself."
         )
-    # File by file, so that what appears in the meantime is not deleted but stops the removal of its folder.
+    # File by file, so that a file that appears in the meantime is kept and stops the removal of its folder.
     folders = [path]
     for _, entry, is_folder in _walk(path, ""):
         if is_folder:
@@ -104,7 +104,7 @@ def remove(path: epath.Path, kind: Kind, within: epath.Path) -> None:
 
 
 def _walk(folder: epath.Path, above: str) -> Iterator[tuple[str, epath.Path, bool]]:
-    """Yields the name below the first folder and the path of each entry, and whether it is a folder; links are none."""
+    """Yields each entry's path relative to the first folder, its path, and whether it is a folder; a link never is."""
     for entry in sorted(folder.iterdir()):
         is_folder = not _is_link(entry) and entry.is_dir()
         yield above + entry.name, entry, is_folder
@@ -127,6 +127,6 @@ def _is_plain(path: epath.Path) -> bool:
 def _remove_empty(folder: epath.Path) -> None:
     if is_remote(folder):
         if folder.exists() and not any(folder.iterdir()):
-            folder.rmtree()  # A bucket's folder: only the marker that some systems keep of it is left.
+            folder.rmtree()  # In a bucket only the folder's marker is left, which some systems keep.
     else:
         pathlib.Path(folder).rmdir()

@@ -1,1 +1,1 @@
-"""Tables: what the release's tables say, read into pandas."""
+"""Tables: reads the release's tables into pandas."""

@@ -1,4 +1,4 @@
-"""Boxes: radiologists' bounding boxes of findings, read from the NIH's list, and moved with an augmented image."""
+"""Boxes: reads the NIH's list of findings' bounding boxes, which radiologists drew."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def read_boxes(content: bytes, file: str) -> dict[str, tuple[Box, ...]]:
     """Reads the NIH's list of boxes.
 
     Args:
-      content: The file's bytes: CSV with columns x, y, w and h in pixels of the 1024 x 1024 image, in any spelling that
-        is in use.
+      content: The file's bytes: CSV with columns x, y, w and h in pixels of the 1024 x 1024 image, in any of the header
+        spellings in use.
       file: The file's name or path, for messages.
 
     Returns:
-      The boxes of each image that has any, in the order of the file; none for a header without rows.
+      The boxes of each image that has any, in the order of the file; empty for a header without rows.
 
     Raises:
-      TableError: The file is no such list, or a box has an unknown finding, is empty or leaves the image.
+      TableError: The file is not such a list, or a box has an unknown finding, is empty or extends beyond the image.
     """
     table = read_table(content, file, _COLUMNS, OFFICIAL_HEADER, may_be_empty=True)
     require_image_names(table, file, once=False)

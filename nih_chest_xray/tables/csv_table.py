@@ -20,20 +20,20 @@ from nih_chest_xray.vocabulary import IMAGE_NAME, MAX_SIZE
 _ADVICE = "Correct that, or download the file again."
 _GZIP = b"\x1f\x8b"
 _LONGEST_HEADER = 10_000
-"""Bytes of a file in which its header is looked for."""
+"""Bytes of a file that are searched for its header."""
 
 
 def table_bytes(content: bytes, place: str) -> bytes:
-    """Returns the bytes of a table that may be packed by gzip, as copies of the NIH's tables often are.
+    """Returns the bytes of a table, decompressed if it is gzipped, as copies of the NIH's tables often are.
 
-    What is packed is known by its first bytes, whatever its name. The digest of a table is that of the bytes returned.
+    Gzip is recognised by the first bytes, whatever the file's name. A table's digest is that of the returned bytes.
 
     Args:
       content: The file's bytes.
       place: The file's name or path, for messages.
 
     Raises:
-      TableError: What is packed is cut or corrupt, or has more bytes than a table of the release.
+      TableError: The gzip file is truncated or corrupt, or its content is larger than any table of the release.
     """
     if not content.startswith(_GZIP):
         return content
@@ -44,14 +44,14 @@ def table_bytes(content: bytes, place: str) -> bytes:
         raise TableError(str(unreadable(place, error))) from error
     if len(unpacked) > MAX_SIZE:
         raise TableError(
-            f"{place} unpacks to more than {MAX_SIZE:,} bytes; a table of the release has less. It is not what it seems"
-            " to be: delete it and get it again."
+            f"{place} unpacks to more than {MAX_SIZE:,} bytes; a table of the release has less. It is not what it"
+            " seems to be: delete it and get it again."
         )
     return unpacked
 
 
 def read_header(content: bytes) -> list[str]:
-    """Returns the cells of the header, plain as `read_table` compares them; empty for what is no CSV."""
+    """Returns the header's cells, normalised as `read_table` compares them; empty for an empty file."""
     first = io.StringIO(content.removeprefix(codecs.BOM_UTF8)[:_LONGEST_HEADER].decode(errors="replace"), newline="")
     return [_plain(cell) for cell in next(csv.reader(first), ())]
 
@@ -69,21 +69,21 @@ def read_table(
     Args:
       content: The file's bytes: CSV in UTF-8 with a header, plain or gzipped.
       file: The file's name or path, for messages.
-      columns: Maps header cells, in lower case and by their letters and digits alone, to our own names. Several cells
-        may have the same name: one of them has to be there. Other columns are left out.
+      columns: Maps header cells, in lower case and reduced to letters and digits, to our own names. Several cells may
+        map to the same name: exactly one of them has to exist. Other columns are dropped.
       official_header: The header as the file's author writes it, for messages.
       optional: Our own names of columns that may be absent.
-      may_be_empty: Whether a header without rows is a table too.
+      may_be_empty: Whether a header without rows is valid.
 
     Returns:
       The cells as strings, under our own names, without optional columns that are absent. The index is the row's number
       in the file, counted as a text editor counts lines: the header is row 1.
 
     Raises:
-      TableError: The bytes are no such table.
+      TableError: The bytes are not such a table.
     """
     content = strip(content, file)
-    begins = 1  # The row that is read next.
+    begins = 1  # The row to read next.
     try:
         reader = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
         names = _columns(next(reader), file, columns, official_header, optional)
@@ -91,9 +91,9 @@ def read_table(
         rows, numbers = [], []
         begins = reader.line_num + 1
         for cells in reader:
-            number, begins = begins, reader.line_num + 1  # A row has several lines where a cell in quotes has.
+            number, begins = begins, reader.line_num + 1  # A cell in quotes may span several lines.
             if len(cells) != width:
-                # Some copies end each row with a comma, and the header with or without one: an empty cell more.
+                # Some copies end each row with a comma, but not always the header: an additional empty cell.
                 if not any(cells):
                     continue
                 if len(cells) < width or any(cells[width:]):
@@ -118,10 +118,10 @@ def read_table(
 
 
 def strip(content: bytes, file: str) -> bytes:
-    """Returns a file's bytes, unpacked, without a byte order mark and blanks around them.
+    """Returns a file's bytes, decompressed, without byte order mark and surrounding whitespace.
 
     Raises:
-      TableError: The file is packed and corrupt, is empty, or a web page in place of a download.
+      TableError: The file is corrupt gzip, empty, or a web page instead of a download.
     """
     content = table_bytes(content, file).removeprefix(codecs.BOM_UTF8).strip()
     if not content:
@@ -132,7 +132,7 @@ def strip(content: bytes, file: str) -> bytes:
 
 
 def to_number(cell: str) -> float:
-    """Returns a cell's number, NaN for what is none: Python would also read 0.1_4, and the digits of other scripts."""
+    """Returns a cell as a number, or NaN. Stricter than `float`, which accepts 0.1_4 and digits of other scripts."""
     try:
         return float(cell) if cell.isascii() and "_" not in cell else math.nan
     except ValueError:
@@ -142,11 +142,11 @@ def to_number(cell: str) -> float:
 def _columns(
     header: list[str], file: str, columns: Mapping[str, str], official_header: str, optional: Collection[str]
 ) -> list[str]:
-    """Returns our own name for each column, without those at the end whose cell in the header is empty."""
+    """Returns our own name for each column, without trailing columns whose header cell is empty."""
     while header and not header[-1].strip():
         header.pop()
-    # Whoever took the comma in `OriginalImage[Width,Height]` for a part of the name has put one cell in quotes; the
-    # rows below have two. Commas in the names of other columns are left alone.
+    # Some programs take the comma in `OriginalImage[Width,Height]` for a part of the name and quote it as one cell,
+    # although the rows have two. Such a cell is split; commas in the names of other columns are left alone.
     parts = [cell.split(",") for cell in header]
     cells = [
         part
@@ -170,21 +170,21 @@ def _plain(cell: str) -> str:
 
 
 def require_image_names(table: pd.DataFrame, file: str, once: bool) -> None:
-    """Raises an error at the first row whose image is not named as the NIH names one, or was there before.
+    """Raises an error at the first row whose image name is not of the NIH's form, or is repeated.
 
     Args:
       table: As `read_table` returns it, with a column `image_name`.
-      file: For the message.
-      once: Whether each image may have one row only.
+      file: The file's name or path, for the message.
+      once: Whether each image may have only one row.
 
     Raises:
-      TableError: A row is not good.
+      TableError: A row is invalid.
     """
     name = table["image_name"]
     require(table, file, "image_name", name.str.fullmatch(IMAGE_NAME.pattern), "a name such as 00000013_005.png")
     if once:
         good = ~name.duplicated()
-        require(table, file, "image_name", good, "each image once; this one stands in an earlier row")
+        require(table, file, "image_name", good, "each image once; this one is in an earlier row too")
 
 
 def require(table: pd.DataFrame, file: str, column: str, good: pd.Series | np.ndarray, expected: str) -> None:
@@ -192,13 +192,13 @@ def require(table: pd.DataFrame, file: str, column: str, good: pd.Series | np.nd
 
     Args:
       table: As `read_table` returns it, with a column `image_name`.
-      file: For the message.
-      column: The column in which the mistake is.
-      good: (rows,) bool.
-      expected: For the message.
+      file: The file's name or path, for the message.
+      column: The column that may be wrong.
+      good: (rows,) bool: whether each row is valid.
+      expected: What was expected, for the message.
 
     Raises:
-      TableError: A row is not good.
+      TableError: A row is invalid.
     """
     if not (good := good.astype(bool)).all():
         row = table.loc[~good].iloc[0]
@@ -210,20 +210,20 @@ def require(table: pd.DataFrame, file: str, column: str, good: pd.Series | np.nd
 
 
 def parse_column(table: pd.DataFrame, file: str, column: str, parse: Callable[[str], Any], expected: str) -> np.ndarray:
-    """Parses a column. Each different cell is looked at once, since most columns repeat a few.
+    """Parses a column. Each distinct cell is parsed once, since most columns have few distinct values.
 
     Args:
       table: As `read_table` returns it.
-      file: For the message.
-      column: Which column.
-      parse: Takes a cell without blanks around it; returns its value, or None for a mistake.
-      expected: For the message.
+      file: The file's name or path, for the message.
+      column: The column's name.
+      parse: Takes a cell without surrounding blanks; returns its value, or None if it is invalid.
+      expected: What was expected, for the message.
 
     Returns:
       (rows,) object: the values.
 
     Raises:
-      TableError: A cell is a mistake.
+      TableError: A cell is invalid.
     """
     codes, cells = pd.factorize(table[column])
     values = np.empty(len(cells), object)

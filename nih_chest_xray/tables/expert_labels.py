@@ -1,4 +1,4 @@
-"""Expert labels: what radiologists say of some of the images (Majkowska et al., Radiology 2020, adjudicated)."""
+"""Expert labels: reads radiologists' adjudicated labels of some of the images (Majkowska et al., Radiology 2020)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KNOWN_FILES = {
         "google2019_nih-chest-xray-labels.csv of torchxrayvision 1.5.7"
     ),
 }
-"""SHA-256 of the files as they were published, unpacked, and what they are. The last holds both sets."""
+"""Which published file has which SHA-256 (decompressed). The last one holds both sets."""
 FOUR_FINDINGS, ALL_FINDINGS, READERS = "four findings", "all findings", "single readers"
 
 _COLUMNS = {"imageindex": "image_name", "noduleormass": "nodule_or_mass", "setid": "set_id"}
@@ -40,14 +40,14 @@ _SETS = {"val": "validation", "validation": "validation", "test": "test"}
 
 
 def expert_file_kind(content: bytes) -> str | None:
-    """Returns which of the radiologists' files this is, by its header; several of them bear the same name.
+    """Returns which of the radiologists' files this is, by its header; some of them have the same name.
 
     Args:
       content: The bytes of any file, plain or gzipped.
 
     Returns:
-      `FOUR_FINDINGS`, which `read_expert_labels` reads; `ALL_FINDINGS`; `READERS`, a row a reading, of either; or None
-      for any other file.
+      `FOUR_FINDINGS`, which `read_expert_labels` reads; `ALL_FINDINGS`; `READERS`, with one row per reading of either
+      set of findings; or None for any other file.
     """
     try:
         cells = set(read_header(table_bytes(content, "")))
@@ -63,21 +63,21 @@ def expert_file_kind(content: bytes) -> str | None:
 
 
 def read_expert_labels(contents: dict[str, tuple[bytes, str]]) -> pd.DataFrame:
-    """Reads the radiologists' two files of four findings, or the one into which others have packed both.
+    """Reads the radiologists' two files of four findings, or a single file that combines both.
 
     Args:
-      contents: The bytes of each file and its name or path, under 'validation' and 'test'; or those of the one under
-        'both', in which the column `Set Id` tells the subset.
+      contents: The bytes of each file and its name or path, under 'validation' and 'test'; or those of the single file
+        under 'both', whose column `Set Id` gives the subset.
 
     Returns:
       A table with `image_name` (str, unique), `subset` ('validation' or 'test') and `nodule_or_mass` (bool).
 
     Raises:
-      TableError: A file is no such table, a value is neither YES nor NO, a `Set Id` is that of the other file, or an
+      TableError: A file is not such a table, a value is neither YES nor NO, a `Set Id` is that of the other file, or an
         image or a patient is in both subsets.
     """
     tables: list[pd.DataFrame] = []
-    subset_of: dict[str, str] = {}  # Of each patient so far.
+    subset_of: dict[str, str] = {}  # The subset of each patient so far.
     for key, (content, file) in contents.items():
         if (kind := expert_file_kind(content)) not in (FOUR_FINDINGS, None):
             raise TableError(
@@ -108,7 +108,7 @@ def require_known_images(expert: pd.DataFrame, labels: pd.DataFrame) -> None:
     """Raises an error if the radiologists' files name an image that the label file does not have.
 
     Raises:
-      TableError: They do.
+      TableError: They name such an image.
     """
     unknown = expert.loc[~expert["image_name"].isin(labels["image_name"]), "image_name"]
     if len(unknown):

@@ -1,9 +1,9 @@
-"""Label files: the NIH's table of images, in any of its spellings, as one clean pandas table.
+"""Label files: reads any variant of the NIH's table of images into one clean pandas table.
 
-The file exists in several spellings: the official `Data_Entry_2017_v2020.csv`, the `Data_Entry_2017.csv` before it,
-mirrors of both, the `sample_labels.csv` of Kaggle's sample, and what pandas and others make of them. They differ in
-header cells, in a comma at the end of each row, in columns beside the NIH's and in how an age or a finding is written;
-`read_labels` gives the same columns for all of them.
+The file exists in several variants: the official `Data_Entry_2017_v2020.csv`, the older `Data_Entry_2017.csv`, mirrors
+of both, the `sample_labels.csv` of Kaggle's sample, and copies rewritten by pandas and other programs. They differ in
+header cells, in a comma at the end of each row, in additional columns, and in how an age or a finding is written.
+`read_labels` returns the same columns for all of them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ OFFICIAL_HEADER = (
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
 )
 
-# A header cell in lower case, by its letters and digits alone, and the column that it names. The official header has
-# cells such as `OriginalImage[Width` and `Height]`, since the NIH wrote commas inside its column names.
+# Maps a header cell, in lower case and reduced to letters and digits, to its column. The official header has cells such
+# as `OriginalImage[Width` and `Height]`, since the NIH wrote commas inside its column names.
 _COLUMNS = {
     "imageindex": "image_name",
     "findinglabels": "findings",
@@ -47,10 +47,10 @@ _UNITS_PER_YEAR = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}
 
 
 def read_labels(content: bytes, file: str) -> pd.DataFrame:
-    """Reads a label file into a table with a row an image, in the order of image names.
+    """Reads a label file into a table with one row per image, in the order of image names.
 
     Args:
-      content: The file's bytes: CSV in UTF-8 with a header, in any spelling that is in use.
+      content: The file's bytes: CSV in UTF-8 with a header, in any of the variants in use.
       file: The file's name or path, for messages.
 
     Returns:
@@ -61,7 +61,7 @@ def read_labels(content: bytes, file: str) -> pd.DataFrame:
       for No Finding).
 
     Raises:
-      TableError: The file is no such table, or one of its rows cannot be right. Rows are counted as a text editor
+      TableError: The file is not such a table, or a row has an impossible value. Rows are counted as a text editor
         counts lines: the header is row 1.
     """
     table = read_table(content, file, _COLUMNS, OFFICIAL_HEADER)
@@ -141,6 +141,6 @@ def _warn_of_unknown_ages(table: pd.DataFrame, file: str, age: pd.Series) -> Non
     if len(unknown):
         warnings.warn(
             f"{file}: no possible age in {len(unknown)} rows (such as {unknown['patient_age'].iloc[0]!r} in row"
-            f" {unknown.index[0]}); patient_age is {UNKNOWN_AGE}, unknown, there.",
+            f" {unknown.index[0]}); their patient_age is {UNKNOWN_AGE} (unknown).",
             stacklevel=3,
         )

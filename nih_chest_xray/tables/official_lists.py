@@ -1,4 +1,4 @@
-"""Lists of image names that say which subset an image is in: the NIH's official two, and other people's."""
+"""Split lists: reads lists of image names, one per subset: the NIH's official two, and other people's."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _HEADER = re.compile(r"image[ _]?(index|name)\b.*", re.IGNORECASE)
 
 
 def read_official_lists(contents: Mapping[str, tuple[bytes, str]]) -> dict[str, frozenset[str]]:
-    """Reads lists of image names, a line each.
+    """Reads lists with one image name per line.
 
-    What follows a name on its line, behind a blank, a comma, a semicolon or a tab, is ignored: other people's lists
-    have labels there. So are blank lines, lines that begin with `#`, and a header (`Image Index`).
+    The rest of a line after a blank, comma, semicolon or tab is ignored: other people's lists have labels there. Blank
+    lines, lines that begin with `#`, and a header (`Image Index`) are ignored too.
 
     Args:
-      contents: The bytes of each list, plain or gzipped, and its place, for messages.
+      contents: The bytes of each list, plain or gzipped, and its path, for messages.
 
     Returns:
       The names, under the same keys.
@@ -33,16 +33,16 @@ def read_official_lists(contents: Mapping[str, tuple[bytes, str]]) -> dict[str, 
 
 
 def read_split_lists(contents: Mapping[str, tuple[bytes, str]]) -> dict[str, frozenset[str]]:
-    """Reads lists that divide images into subsets: each as `read_official_lists` reads it, no two with the same image.
+    """Reads lists as `read_official_lists` does, and requires that no image is in two of them.
 
     Args:
-      contents: The bytes of each list and its place, under the name of its subset.
+      contents: The bytes of each list and its path, under the name of its subset.
 
     Returns:
       The names, under the same keys.
 
     Raises:
-      TableError: A list is no such list, or an image is in two of them.
+      TableError: A list is invalid, or an image is in two of them.
     """
     lists = read_official_lists(contents)
     first: dict[str, str] = {}  # The list that each image was first in.
@@ -59,17 +59,17 @@ def read_split_lists(contents: Mapping[str, tuple[bytes, str]]) -> dict[str, fro
 
 
 def check_known_images(lists: Mapping[str, Set[str]], known: Set[str], whole: bool) -> None:
-    """Looks for names that the label file does not have.
+    """Checks for names that the label file does not have.
 
-    With the whole label file they are a mistake; with a part of it, as of Kaggle's sample, they are warned of.
+    With the NIH's whole label file they are an error; with a part of it, such as Kaggle's sample, only a warning.
 
     Args:
       lists: Image names by subset.
       known: The names that the label file has.
-      whole: Whether it is the NIH's own.
+      whole: Whether the label file is the NIH's whole one.
 
     Raises:
-      TableError: Names are unknown to the whole label file.
+      TableError: The whole label file does not have a name.
     """
     names = frozenset().union(*lists.values())
     if unknown := sorted(names - known):

@@ -1,4 +1,4 @@
-"""Tables: all that was read of a release's tables, as planning takes it."""
+"""Tables: the content of a release's tables, as planning takes it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Tables:
 
     Attributes:
       labels: As `labels.read_labels` returns it.
-      boxes: The boxes of each image that has any; none without a list of boxes.
+      boxes: The boxes of each image that has any; empty without a list of boxes.
       official: Image names of the NIH's lists, under 'train_val' and 'test', for the official split.
       expert: As `expert_labels.read_expert_labels` returns it, for the expert split.
       lists: Image names of the user's own lists, by subset, for the split 'lists'.
-      origin: Where it comes from, for metadata.json: the label file's name, SHA-256 of the tables (unpacked) and
-        whether each is, byte for byte, as it was published, unknown ages.
+      origin: Provenance, for metadata.json: the label file's name, each table's SHA-256 (decompressed) and whether it
+        is a published file byte for byte, and the number of unknown ages.
     """
 
     labels: pd.DataFrame

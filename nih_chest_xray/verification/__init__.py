@@ -1,1 +1,1 @@
-"""Verification: whether a dataset is whole and true, and whether a folder can be built from."""
+"""Verification: checks that a built dataset is complete and correct, and that a folder has what a build needs."""

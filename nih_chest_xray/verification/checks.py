@@ -1,4 +1,4 @@
-"""Checks: what must hold of a built dataset by itself. Each takes what was read and returns one `Check`."""
+"""Checks: the checks of a built dataset that need no release. Each takes what was read and returns one `Check`."""
 
 from __future__ import annotations
 
@@ -27,25 +27,26 @@ NO_CONFIG = "metadata.json gives no config, see files"
 
 _SHARD = re.compile(r".*-\d{5}-of-\d{5}(\..*)?")
 _TFRECORD_FRAME = 16
-"""Bytes that a TFRecord file has for each record, beside the record's own."""
+"""Bytes that a TFRecord file adds to each record."""
 _PICTURE_FIELDS = frozenset(
     {"image_size", "image_format", "jpeg_quality", "max_boxes", "rotation_degrees"}
     | {"allow_missing_images", "allow_resized_images", "based_on"}
 )
-"""Fields of a config that change no image's name and subset."""
+"""Fields of a config that do not change the name or the subset of an image."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """What lies in a dataset's folder beside its records.
+    """What a dataset's folder holds next to its records.
 
     Attributes:
-      folder: Of one version of one config.
-      info: What dataset_info.json and features.json say.
-      metadata: What metadata.json says, empty if it cannot be read.
-      config: The config that metadata.json names, None if it cannot be made.
-      listed: The rows of metadata.csv, with `row` as a text editor counts lines; None if it cannot be read.
-      problems: What is wrong with the three files.
+      folder: The folder of one version of one config.
+      info: The content of dataset_info.json and features.json.
+      metadata: The content of metadata.json; empty if it cannot be read.
+      config: The config that metadata.json names; None if it is invalid.
+      listed: The rows of metadata.csv, with a column `row`, the line number in a text editor; None if it cannot be
+        read.
+      problems: What is wrong with these files, one line each.
     """
 
     folder: epath.Path
@@ -59,7 +60,7 @@ class Dataset:
         """Returns the config.
 
         Raises:
-          ValueError: It cannot be made.
+          ValueError: metadata.json names no valid config.
         """
         if self.config is None:
             raise ValueError(NO_CONFIG)
@@ -78,45 +79,45 @@ def open_dataset(folder: epath.Path) -> Dataset:
 
 
 def check_files(dataset: Dataset) -> Check:
-    """Shards of each format are as dataset_info.json counts them, of its size; the other files can be read."""
+    """Checks that shards have the number and size in dataset_info.json, and that the other files can be read."""
     info, folder = dataset.info, dataset.folder
-    there = {path.name for path in folder.iterdir() if _SHARD.fullmatch(path.name)}
+    existing = {path.name for path in folder.iterdir() if _SHARD.fullmatch(path.name)}
     missing, expected, seen = [], set(), []
     for file_format in formats(info):
         named = file_format in info.available_file_formats()
         paths = [path for _, path in shards(info, file_format)]
         absent = (
-            "is named by dataset_info.json, but not there" if named else "is not there, as others of its format are"
+            "is in dataset_info.json, but does not exist" if named else "does not exist, but others of its format do"
         )
-        missing += [f"{path.name}: {absent}" for path in paths if path.name not in there]
+        missing += [f"{path.name}: {absent}" for path in paths if path.name not in existing]
         expected |= {path.name for path in paths}
-        found = [path.stat().length for path in paths if path.name in there]
+        found = [path.stat().length for path in paths if path.name in existing]
         note = "" if named else " (not named by dataset_info.json, so that TFDS does not read them)"
         seen.append(f"{len(found)} {file_format.value} shards of {sum(found):,} bytes{note}")
     problems = sorted(missing)
-    problems += [f"{name}: is there, but not named by dataset_info.json" for name in sorted(there - expected)]
-    problems += [f"{name}: is not there" for name in label_files(info.features) if not (folder / name).exists()]
+    problems += [f"{name}: exists, but is not named by dataset_info.json" for name in sorted(existing - expected)]
+    problems += [f"{name}: does not exist" for name in label_files(info.features) if not (folder / name).exists()]
     for split in info.splits.values():
-        if all(path.name in there for path in split.filepaths):
+        if all(path.name in existing for path in split.filepaths):
             problems += _size_problems(info, split, sum(epath.Path(path).stat().length for path in split.filepaths))
     problems += [*dataset.problems, *(differences(info.features, dataset.config) if dataset.config else ())]
-    rows = "" if dataset.listed is None else f"; metadata.csv of {len(dataset.listed):,} rows"
+    rows = "" if dataset.listed is None else f"; metadata.csv with {len(dataset.listed):,} rows"
     read = "; metadata.json" if dataset.metadata else ""
     return conclude("files", f"{', '.join(seen)}{rows}{read}", problems)
 
 
 def _size_problems(info: tfds.core.DatasetInfo, split: tfds.core.SplitInfo, size: int) -> list[str]:
-    """TFDS records the sum of the records' bytes when it builds, that of the files when it converts formats."""
+    """Compares the size of a split. TFDS stores the bytes of the records in a build, of the files in a conversion."""
     recorded = int(split.num_bytes)
     expected = recorded + _TFRECORD_FRAME * split.num_examples
-    # Other formats compress and pad, so that nothing follows for the size of their files.
+    # Other formats compress and pad, so the size of their files cannot be predicted.
     if info.file_format.value != "tfrecord" or not recorded or size in (recorded, expected):
         return []
-    return [f"the shards of {split.name} have {size:,} bytes; by dataset_info.json {expected:,}"]
+    return [f"the shards of {split.name} have {size:,} bytes; dataset_info.json says {expected:,}"]
 
 
 def check_records(records: Records) -> Check:
-    """Every record can be read and parsed, its image decodes whole, and other formats have the first one's examples."""
+    """Checks that every record can be parsed and its image decoded, and that all formats hold the same examples."""
     first, *others = records.lengths
     broken = [text for name in records.lengths for text in records.problems[name]]
     seen = [f"{sum(records.lengths[first].values()):,} found, {len(records.problems[first]):,} broken"]
@@ -127,7 +128,7 @@ def check_records(records: Records) -> Check:
 
 
 def check_counts(dataset: Dataset, records: Records) -> Check:
-    """dataset_info.json, metadata.csv and metadata.json count what the records are."""
+    """Checks that dataset_info.json, metadata.csv and metadata.json have the counts of the records."""
     problems, table = [], records.table
     counted = {subset: int((table["subset"] == subset).sum()) for subset in dataset.info.splits}
     declared = [length for split in dataset.info.splits.values() for length in split.shard_lengths]
@@ -135,21 +136,21 @@ def check_counts(dataset: Dataset, records: Records) -> Check:
         for (_, path), length in zip(shards(dataset.info, tfds.core.FileFormat(name)), declared, strict=True):
             found = lengths.get(path.name, 0)
             if found != length:
-                problems.append(f"{path.name}: {found:,} records; by dataset_info.json {length:,}")
+                problems.append(f"{path.name}: {found:,} records; {length:,} in dataset_info.json")
     for subset, split in dataset.info.splits.items():
         if counted[subset] != split.num_examples:
-            problems.append(f"{subset}: {counted[subset]:,} sound records; by dataset_info.json {split.num_examples:,}")
+            problems.append(f"{subset}: {counted[subset]:,} sound records; {split.num_examples:,} in dataset_info.json")
     rows = None if dataset.listed is None else dataset.listed["subset"]
     for subset in sorted({*counted, *SUBSETS}) if rows is not None else ():
         listed = int((rows == subset).sum())
         if listed != counted.get(subset, 0):
-            problems.append(f"{subset}: {counted.get(subset, 0):,} sound records; by metadata.csv {listed:,}")
+            problems.append(f"{subset}: {counted.get(subset, 0):,} sound records; {listed:,} in metadata.csv")
     if dataset.config is not None:
         summary = json.loads(json.dumps(summarise(table, dataset.config)))
-        said = dict(_flatten(dataset.metadata))
+        declared_counts = dict(_flatten(dataset.metadata))
         for key, value in _flatten(summary):
-            if said.get(key) != value:
-                problems.append(f"metadata.json: {key} is {said.get(key)}; by the sound records {value}")
+            if (declared_count := declared_counts.get(key)) != value:
+                problems.append(f"metadata.json: {key} is {declared_count}; the sound records give {value}")
     seen = ", ".join(f"{subset} {number:,}" for subset, number in counted.items())
     cap = cap_of(dataset.metadata)
     if cap is not None:
@@ -157,7 +158,7 @@ def check_counts(dataset: Dataset, records: Records) -> Check:
         for subset, number in counted.items():
             if number > cap:
                 problems.append(
-                    f"{subset}: {number:,} sound records; by metadata.json's max_examples_per_split {cap:,}"
+                    f"{subset}: {number:,} sound records; metadata.json's max_examples_per_split is {cap:,}"
                 )
     return conclude("counts", seen, problems)
 
@@ -175,14 +176,14 @@ def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def check_names(dataset: Dataset, records: Records) -> Check:
-    """Names are unique, and names, labels and subsets are those of metadata.csv."""
+    """Checks that names are unique, and that names, labels and subsets are those of metadata.csv."""
     table, listed = records.table, dataset.listed
     problems = [
         f"{name}: is in {len(group)} records ({', '.join(group)})"
         for name, group in table[table["image_name"].duplicated(keep=False)].groupby("image_name")["record"]
     ]
     if listed is None:
-        seen = f"{len(table):,} names of records; metadata.csv cannot be compared, see files"
+        seen = f"{len(table):,} names in the records; metadata.csv cannot be compared, see files"
         return conclude("names", seen, problems) if problems else Check("names", SKIPPED, seen)
     rows: dict[str, Any] = {}
     for row in listed.itertuples(index=False):
@@ -207,7 +208,7 @@ def check_names(dataset: Dataset, records: Records) -> Check:
         for name, row in rows.items()
         if name not in present
     ]
-    return conclude("names", f"{len(present):,} names of records, {len(rows):,} of metadata.csv", problems)
+    return conclude("names", f"{len(present):,} names in the records, {len(rows):,} in metadata.csv", problems)
 
 
 def check_examples_csv(dataset: Dataset, records: Records) -> Check:
@@ -230,9 +231,9 @@ def check_examples_csv(dataset: Dataset, records: Records) -> Check:
 
 
 def check_patients(dataset: Dataset, records: Records) -> Check:
-    """A patient is in one subset, unless the config allows more; images bear the patient's number.
+    """Checks that a patient is in one subset, unless the config allows more, and that image names have their number.
 
-    Of a study's number nothing is asked: in the NIH's table 24,106 follow-ups are not the number in the image's name.
+    The follow-up number is not checked: in the NIH's table, 24,106 differ from the number in the image's name.
     """
     problems, table = [], records.table
     for row in table.itertuples(index=False):
@@ -252,7 +253,7 @@ def check_patients(dataset: Dataset, records: Records) -> Check:
 
 
 def check_augmentation(dataset: Dataset, records: Records) -> Check:
-    """Copies are just those that the config asks for: of training images with a nodule, as many as it says."""
+    """Checks that the config asks for each augmented copy, and that none is missing."""
     if dataset.config is None:
         return Check("augmentation", SKIPPED, NO_CONFIG)
     config = dataset.config
@@ -264,7 +265,7 @@ def check_augmentation(dataset: Dataset, records: Records) -> Check:
     originals = originals.assign(positive=pd.Series(nodules, originals.index, bool))
     planned = make_manifest(originals, config, {})
     planned = planned[planned["augmentation"] != NO_AUGMENTATION].set_index("image_name")
-    # A cap may end between an image and its copies.
+    # A trial build may end between an image and its copies.
     absent = [] if "train" in cut_subsets(dataset.metadata) else planned.index.difference(copies["image_name"])
     problems = [
         f"{name}: a copy of {planned.at[name, 'source_name']} that the config asks for is in no sound record"
@@ -284,7 +285,7 @@ def check_augmentation(dataset: Dataset, records: Records) -> Check:
 def _why_unplanned(copy: Any, sources: pd.DataFrame, config: NihChestXrayConfig) -> str:
     source = source_of(copy.image_name)
     if copy.augmentation == NO_AUGMENTATION or source in (None, copy.image_name):
-        return f"augmentation {copy.augmentation!r} does not go with this name"
+        return f"augmentation {copy.augmentation!r} does not match this name"
     if copy.subset != "train":
         return f"an augmented copy in {copy.subset}"
     if source not in sources.index:
@@ -297,7 +298,7 @@ def _why_unplanned(copy: Any, sources: pd.DataFrame, config: NihChestXrayConfig)
 
 
 def check_splits(dataset: Dataset, records: Records) -> Check:
-    """The splits are those that this version of the package pins, where they are made of the official files."""
+    """Checks that splits made from the official files are those that this version of the package pins."""
     if dataset.config is None:
         return Check("splits", SKIPPED, NO_CONFIG)
     named = next((c.name for c in NAMED_CONFIGS if _splits_alike(c, dataset.config)), None)
@@ -327,7 +328,7 @@ def _splits_alike(named: NihChestXrayConfig, config: NihChestXrayConfig) -> bool
 
 
 def pinned_splits() -> dict[str, dict[str, tuple[int, str]]]:
-    """Returns splits.tsv: {config: {subset: (examples, SHA-256 of the sorted image names)}}."""
+    """Returns the content of splits.tsv: {config: {subset: (examples, SHA-256 of the sorted image names)}}."""
     pinned: dict[str, dict[str, tuple[int, str]]] = {}
     for row in (epath.resource_path("nih_chest_xray") / "splits.tsv").read_text().splitlines()[1:]:
         config, subset, number, digest = row.split("\t")

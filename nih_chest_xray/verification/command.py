@@ -1,4 +1,4 @@
-"""Verify: checks a built dataset, by itself and against the release that it was made from."""
+"""Verify: checks a built dataset, on its own and against the release that it was built from."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ def verify(folder: epath.PathLike, manual_dir: epath.PathLike | None = None, ima
     """Checks a dataset.
 
     Args:
-      folder: Of one version of one config, with its dataset_info.json.
-      manual_dir: The folder that the dataset was built from. Without it only the dataset of a config that draws a
-        phantom is compared with its source.
-      images: How many images are compared with the release's, spread over the dataset; None for all.
+      folder: The folder of one version of one config, with its dataset_info.json.
+      manual_dir: The folder that the dataset was built from. Without it, only synthetic datasets are compared with
+        their source.
+      images: Number of images to compare with the release's, spread over the dataset; None for all.
 
     Returns:
-      The outcomes, always of the same checks in the same order. No error that a damaged dataset sets off is raised.
+      The outcomes, always of the same checks in the same order. A damaged dataset gives failed checks, not an error.
 
     Raises:
-      UsageError: The folder is no dataset of this package, or there is no release in the other.
+      UsageError: The folder is not a dataset of this package, or `manual_dir` holds no release.
     """
     folder = epath.Path(folder).expanduser()
     if not (folder / INFO).exists():
         raise UsageError(f"{folder} is not a dataset: it has no {INFO}. {_ADVICE}")
     try:
         if (name := read_dataset_info(folder).get("name")) != DATASET:
-            raise UsageError(f"{folder} holds the dataset {shown(name)}, which is not of this package.")
+            raise UsageError(f"{folder} holds the dataset {shown(name)}, which this package did not build.")
         dataset = checks.open_dataset(folder)
     except DatasetError as error:
         first = Check("files", FAILED, "the dataset cannot be opened", error.problems)
@@ -56,7 +56,9 @@ def verify(folder: epath.PathLike, manual_dir: epath.PathLike | None = None, ima
     files = _guarded("files", checks.check_files, dataset)
     try:
         records = read_records(dataset.info)
-    except Exception as error:  # A broken record is no error: this is a features.json that fits no dataset of ours.
+    except (
+        Exception
+    ) as error:  # Not a broken record, which raises nothing, but a features.json that the package cannot use.
         broken = Check("records", FAILED, "records cannot be read", (line(one_line(error)),))
         return [files, broken, *(Check(name, SKIPPED, "records cannot be read") for name in _NAMES[2:])]
     done = [
@@ -82,10 +84,10 @@ def _check_source(dataset: checks.Dataset, records: Records, found: Release | No
         return skip(_NAMES[_ALONE:], "no release was given (--release DIR)")
     tables = _guarded("tables", source_checks.check_tables, dataset, found)
     if tables.status == FAILED:
-        return [tables, *skip(_NAMES[_ALONE + 1 :], "the tables are others, see tables")]
+        return [tables, *skip(_NAMES[_ALONE + 1 :], "the tables differ, see tables")]
     try:
         planned = source_checks.plan_again(dataset, records, found)
-    except Exception as error:  # Of a table that cannot be read; or records so wrong that no plan can be made of them.
+    except Exception as error:  # A table cannot be read, or the records are so wrong that no plan can be made of them.
         failed = Check("labels", FAILED, "the build cannot be planned again", (line(one_line(error)),))
         return [tables, failed, *skip(_NAMES[_ALONE + 2 :], "the build cannot be planned again, see labels")]
     return [
@@ -96,7 +98,7 @@ def _check_source(dataset: checks.Dataset, records: Records, found: Release | No
 
 
 def _guarded(name: str, check: Callable[..., Check], *arguments: Any) -> Check:
-    """A damaged dataset may hold anything; an error that no check foresaw is a failure to report, not to end with."""
+    """Runs a check. A damaged dataset may hold anything, so an unforeseen error is reported as a failed check."""
     try:
         return check(*arguments)
     except Exception as error:
@@ -104,10 +106,10 @@ def _guarded(name: str, check: Callable[..., Check], *arguments: Any) -> Check:
 
 
 def find_folders(data_dir: epath.PathLike) -> list[epath.Path]:
-    """Returns the folders of the datasets in a data_dir, of each config the newest version; or the one that is named.
+    """Returns the folder of each config's newest version in a data_dir, or the folder itself if it is a dataset.
 
     Raises:
-      UsageError: There is none.
+      UsageError: The folder does not exist or holds no dataset.
     """
     root = epath.Path(data_dir).expanduser()
     if not root.is_dir():
@@ -118,7 +120,7 @@ def find_folders(data_dir: epath.PathLike) -> list[epath.Path]:
     for folder in dataset_folders(root):
         try:
             ours = read_dataset_info(folder).get("name") == DATASET
-        except DatasetError:  # Which the check of its files tells of.
+        except DatasetError:  # check_files reports it.
             ours = DATASET in folder.parts
         if ours:
             newest[folder.parent] = max(newest.get(folder.parent, folder), folder, key=_version)

@@ -1,7 +1,7 @@
 """Dataset folder: reads the small files of a built dataset, which may come from anybody, before TFDS does.
 
-Only plain files that lie in the folder itself are opened. What they say is checked by `metadata_schema`, so that none
-of it leads a path elsewhere, has a class imported, or is too large to be read. `verify` and `catalog` both read here.
+Only plain files directly in the folder are opened. `metadata_schema` checks their content, so that nothing in it leads
+to a path elsewhere, imports a class, or is too large to read. `verify` and `catalog` both use this module.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from nih_chest_xray.verification.json_kinds import parse_json, text
 from nih_chest_xray.vocabulary import DATASET
 
 INFO = "dataset_info.json"
-# From a data_dir, from its nih_chest_xray/, from a config's folder, and from the dataset's own.
+# Where dataset_info.json is below a data_dir, its nih_chest_xray/, a config's folder, and the dataset's own folder.
 _DEPTHS = ("*/*/*", "*/*", "*", "")
 COLUMNS = ("image_name", "label", "subset")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@+,=-]{0,254}")
@@ -39,7 +39,7 @@ _LIMITS = {
     "metadata.csv": 64 << 20,
     "examples.csv": 256 << 20,
 }
-"""Bytes. Those of the NIH's whole release have 5,000, 7,000, 3,000, 5,000,000 and 20,000,000."""
+"""Largest size of each file in bytes. A build of the whole release has 5,000, 7,000, 3,000, 5,000,000 and 20,000,000 bytes."""
 _MAJOR = "2"
 """The major version of datasets that this package reads as its own."""
 _LABELS = ".labels.txt"
@@ -60,17 +60,17 @@ def dataset_folders(root: epath.Path) -> list[epath.Path]:
     """Returns the folders of finished datasets, of any name, in a folder.
 
     Args:
-      root: A data_dir of TFDS, a dataset's folder, or one between them.
+      root: A data_dir of TFDS, a dataset's folder, or a folder between them.
     """
     found = {info.parent: None for depth in _DEPTHS for info in sorted(root.glob(f"{depth}/{INFO}".lstrip("/")))}
     return [folder for folder in found if "incomplete" not in folder.name]
 
 
 def plain_files(folder: epath.Path) -> list[epath.Path]:
-    """Returns the files of a dataset's folder, in the order of names; folders in it are passed over.
+    """Returns the files of a dataset's folder, sorted by name; folders in it are ignored.
 
     Raises:
-      DatasetError: There is a link, a pipe, a socket or a device, or a name that no file of a dataset has.
+      DatasetError: The folder holds a link, a pipe, a socket or a device, or a name that no file of a dataset has.
     """
     paths = sorted(folder.iterdir(), key=lambda path: path.name)
     files, problems = [], []
@@ -82,7 +82,8 @@ def plain_files(folder: epath.Path) -> list[epath.Path]:
             problems.append(f"{line(path.name)}: is {kind}; expected a plain file in the dataset's own folder")
         elif not _FILE_NAME.fullmatch(path.name):
             problems.append(
-                f"{shown(path.name)}: is no name of a dataset's file (letters, digits and _.@+,=-); move it elsewhere"
+                f"{shown(path.name)}: is not a name for a dataset's file; expected letters, digits and _.@+,=-; move it"
+                " elsewhere"
             )
         else:
             files.append(path)
@@ -92,8 +93,8 @@ def plain_files(folder: epath.Path) -> list[epath.Path]:
 
 
 def _kind(path: epath.Path) -> str | None:
-    """Returns what a path is, in words; None for a plain file. A link is a link, whatever it leads to."""
-    if is_remote(path):  # There is nothing else.
+    """Returns what a path is, in words; None for a plain file. A link counts as a link, whatever its target."""
+    if is_remote(path):  # A bucket has only files and folders.
         return _FOLDER if path.is_dir() else None
     mode = os.lstat(path).st_mode
     return next((name for is_kind, name in _KINDS.items() if is_kind(mode)), None)
@@ -103,12 +104,12 @@ def read_small(path: epath.Path, limit: int | None = None) -> bytes:
     """Returns the bytes of a small file.
 
     Args:
-      path: Of the file.
-      limit: Bytes that it may have; None takes those of a dataset's file of this name.
+      path: The file's path.
+      limit: The largest size in bytes; None for the limit of a dataset's file of this name.
 
     Raises:
-      FileNotFoundError: It does not exist.
-      SchemaError: It is no plain file, or larger than any such file is.
+      FileNotFoundError: The file does not exist.
+      SchemaError: It is not a plain file, or is larger than the limit.
     """
     if kind := _kind(path):
         raise SchemaError(f"is {kind}; expected a plain file in the dataset's own folder")
@@ -125,10 +126,10 @@ def _check_label_names(path: epath.Path) -> None:
 
 
 def read_dataset_info(folder: epath.Path) -> dict[str, Any]:
-    """Returns what dataset_info.json says; of a dataset of this package, after it was checked.
+    """Returns the content of dataset_info.json. If the dataset is one of this package, the content is checked first.
 
     Raises:
-      DatasetError: It cannot be read, or is not what TFDS writes for the package.
+      DatasetError: The file cannot be read, or is not what TFDS writes for the package.
     """
     problems: list[str] = []
 
@@ -145,7 +146,7 @@ def read_dataset_info(folder: epath.Path) -> dict[str, Any]:
 
 
 def open_builder(folder: epath.Path) -> tfds.core.DatasetBuilder:
-    """Opens a dataset of this package with TFDS, after everything that TFDS reads for that was checked.
+    """Opens a dataset of this package with TFDS, after checking every file that TFDS reads.
 
     Raises:
       DatasetError: A file is missing or is not what it should be.
@@ -176,19 +177,20 @@ def open_builder(folder: epath.Path) -> tfds.core.DatasetBuilder:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return tfds.builder_from_directory(folder)
-    except Exception as error:  # What the schema lets pass and TFDS does not, such as names that are not as many.
+    except Exception as error:  # The schema passes some files that TFDS rejects, such as too few class names.
         raise DatasetError([f"TFDS cannot open it: {line(str(error)) or type(error).__name__}"]) from error
 
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What metadata.json and metadata.csv say.
+    """The content of metadata.json and metadata.csv.
 
     Attributes:
-      metadata: The first, empty if it cannot be read.
-      config: The config that it names, None if it cannot be made.
-      listed: The rows of the second, with `row` as a text editor counts lines; None if it cannot be read.
-      problems: What is wrong with them, a line each.
+      metadata: The content of metadata.json; empty if it cannot be read.
+      config: The config that metadata.json names; None if it is invalid.
+      listed: The rows of metadata.csv, with a column `row`, the line number in a text editor; None if it cannot be
+        read.
+      problems: What is wrong with the files, one line each.
     """
 
     metadata: Mapping[str, Any]
@@ -201,9 +203,9 @@ def read_metadata(folder: epath.Path, config_name: str, registered: bool = True)
     """Reads metadata.json and metadata.csv.
 
     Args:
-      folder: The dataset's.
-      config_name: What dataset_info.json calls the config.
-      registered: Whether its augmentations have to be known to this process.
+      folder: The dataset's folder.
+      config_name: The config's name in dataset_info.json.
+      registered: Whether the config's augmentations must be registered in this process.
     """
     problems: list[str] = []
 
@@ -236,18 +238,18 @@ def _read_listed(path: epath.Path) -> pd.DataFrame:
                 _CELL(cell, f"row {number}, {column},")
             rows.append(row)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise SchemaError(f"is no CSV in UTF-8 ({line(str(error))})") from error
+        raise SchemaError(f"is not CSV in UTF-8 ({line(str(error))})") from error
     return pd.DataFrame(rows, columns=list(COLUMNS), dtype=object).assign(row=range(2, len(rows) + 2))
 
 
 def _attempt(read: Callable[[], Any], name: str, problems: list[str]) -> Any:
-    """Returns what is read of a file, or None after what is wrong with it was added to the problems."""
+    """Returns what `read` returns. If it fails, adds what is wrong to the problems and returns None."""
     try:
         return read()
     except FileNotFoundError:
-        problems.append(f"{name}: is not there")
+        problems.append(f"{name}: does not exist")
     except SchemaError as error:
         problems.append(f"{name}: {line(str(error))}")
-    except Exception as error:  # The system's; or those of whatever library reads a bucket.
+    except Exception as error:  # From the system, or from whatever library reads a bucket.
         problems.append(f"{name}: cannot be read ({line(str(error)) or type(error).__name__})")
     return None

@@ -1,6 +1,6 @@
-"""JSON kinds: functions that check a value of a JSON file, and which can be put together.
+"""JSON kinds: functions that check the values of a JSON file, and that can be combined.
 
-A kind takes a value and the place where it stands, and raises `SchemaError` if the value is not of the kind.
+A kind takes a value and its place in the file, and raises `SchemaError` if the value is not of the kind.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ Kind = Callable[[Any, str], None]
 
 
 def parse_json(content: bytes) -> dict[str, Any]:
-    """Returns the object that is the content of a JSON file.
+    """Returns the object that a JSON file holds.
 
     Raises:
-      SchemaError: It is no JSON in UTF-8, no object, nested deeply, says a key twice, or holds NaN or Infinity.
+      SchemaError: The content is not JSON in UTF-8, is not an object, is nested too deeply, has a key twice, or holds
+        NaN or Infinity.
     """
     try:
         found = json.loads(content.decode(), object_pairs_hook=_no_key_twice, parse_constant=_no_constant)
@@ -33,7 +34,7 @@ def parse_json(content: bytes) -> dict[str, Any]:
     except SchemaError:
         raise
     except ValueError as error:
-        raise SchemaError(f"is no JSON ({line(str(error))})") from error
+        raise SchemaError(f"is not JSON ({line(str(error))})") from error
     if not isinstance(found, dict):
         raise SchemaError(f"is {shown(found)}; expected an object")
     level: list[Any] = [found]
@@ -49,19 +50,19 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise SchemaError(f"says {shown(next(key for key in keys if keys.count(key) > 1))} twice in one object")
+        raise SchemaError(f"has the key {shown(next(key for key in keys if keys.count(key) > 1))} twice in one object")
     return found
 
 
 def _no_constant(name: str) -> None:
-    raise SchemaError(f"holds {name}, which is no JSON")
+    raise SchemaError(f"holds {name}, which is not JSON")
 
 
 def one_of(*choices: Any) -> Kind:
-    """A kind of which there are few values."""
+    """One of a few values."""
 
     def check(value: Any, place: str) -> None:
-        # By type too: in Python 1 is true.
+        # Compare the types too: in Python 1 == True.
         good = any(type(value) is type(choice) and value == choice for choice in choices)
         _require(good, value, place, " or ".join(map(repr, choices)))
 
@@ -69,7 +70,7 @@ def one_of(*choices: Any) -> Kind:
 
 
 def grammar(pattern: re.Pattern[str], expected: str) -> Kind:
-    """A text that matches a pattern as a whole."""
+    """A text that fully matches a pattern."""
 
     def check(value: Any, place: str) -> None:
         _require(isinstance(value, str) and bool(pattern.fullmatch(value)), value, place, expected)
@@ -78,13 +79,13 @@ def grammar(pattern: re.Pattern[str], expected: str) -> Kind:
 
 
 def text(limit: int, lines: bool = False) -> Kind:
-    """A text of some length, on one line or several, without characters that steer a terminal or turn writing."""
+    """A text of limited length, on one line or several, without characters that control a terminal or the direction."""
 
     def check(value: Any, place: str) -> None:
         good = isinstance(value, str) and len(value) <= limit
         good = good and (lines or "\n" not in value) and not any(map(_steers, value))
         count = "" if lines else " on one line"
-        _require(good, value, place, f"a text of up to {limit:,} characters{count}, none of which is for a terminal")
+        _require(good, value, place, f"a text of up to {limit:,} characters{count}, without control characters")
 
     return check
 
@@ -106,7 +107,7 @@ def whole(low: int = 0, high: int = _MAX_WHOLE) -> Kind:
 
 
 def digits(low: int = 0, high: int = _MAX_WHOLE) -> Kind:
-    """A whole number as Protobuf writes those of 64 bits: a text."""
+    """A whole number as a text, as Protobuf writes 64-bit numbers."""
 
     def check(value: Any, place: str) -> None:
         good = isinstance(value, str) and bool(re.fullmatch(r"-?[0-9]{1,19}", value)) and low <= int(value) <= high
@@ -132,7 +133,7 @@ def nullable(kind: Kind) -> Kind:
 
 
 def either(*kinds: Kind) -> Kind:
-    """One of several kinds; the error is the last one's."""
+    """One of several kinds. If none fits, the error is that of the last."""
 
     def check(value: Any, place: str) -> None:
         for kind in kinds[:-1]:
@@ -146,7 +147,7 @@ def either(*kinds: Kind) -> Kind:
 
 
 def listed(kind: Kind, limit: int) -> Kind:
-    """A list of up to so many values of a kind."""
+    """A list of at most `limit` values of a kind."""
 
     def check(value: Any, place: str) -> None:
         _require(isinstance(value, list) and len(value) <= limit, value, place, f"a list of up to {limit:,}")
@@ -157,7 +158,7 @@ def listed(kind: Kind, limit: int) -> Kind:
 
 
 def mapping(key: Kind, kind: Kind, limit: int) -> Kind:
-    """An object with up to so many keys of a kind, and values of a kind."""
+    """An object with at most `limit` keys of one kind, and values of another."""
 
     def check(value: Any, place: str) -> None:
         _require(isinstance(value, dict) and len(value) <= limit, value, place, f"an object of up to {limit:,} keys")
@@ -169,7 +170,7 @@ def mapping(key: Kind, kind: Kind, limit: int) -> Kind:
 
 
 def record(required: Mapping[str, Kind], optional: Mapping[str, Kind] | None = None) -> Kind:
-    """An object with known keys, of which some may be absent."""
+    """An object with known keys, some of which may be absent."""
     kinds = {**required, **(optional or {})}
 
     def check(value: Any, place: str) -> None:

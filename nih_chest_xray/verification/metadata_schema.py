@@ -1,6 +1,6 @@
-"""Metadata schema: what the JSON files of a dataset may say, which somebody else may have written.
+"""Metadata schema: what the JSON files of a dataset may hold. Somebody else may have written them.
 
-Names are matched against the grammar of what they name, so that none of them can lead a path elsewhere.
+Each name is matched against a pattern for what it names, so that no name can lead to a path elsewhere.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from nih_chest_xray.verification.json_kinds import (
 from nih_chest_xray.vocabulary import DATASET, IMAGE_NAME, SOURCE_SIZE, SUBSETS
 
 FILE_NAMES = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
-"""How TFDS names shards, as it says in dataset_info.json."""
+"""TFDS's template for the names of shards, as in dataset_info.json."""
 FILE_FORMATS = ("tfrecord", "array_record", "parquet")
 VERSION = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}")
 LABEL_NAMES = 1000
-"""Classes that a feature may have."""
+"""Largest number of classes of a feature."""
 _MAX_SHARDS = 20_000
 
 _line = text(300)
@@ -50,14 +50,14 @@ _of_subsets = record(dict.fromkeys(SUBSETS, whole()))
 _weights = mapping(_class, nullable(number), 20)
 _lists = mapping(_subset, text(4096), len(SUBSETS))
 _plain = either(flag, number, listed(either(number, text(100)), 100), _lists, nullable(text(100)))
-"""A field of a config; what it has to be is said by `NihChestXrayConfig`."""
+"""A field of a config. `NihChestXrayConfig` checks its value."""
 
 _FIRST_FIELDS = (
     *("name", "task", "views", "healthy_stride", "split", "validation_fraction", "test_fraction", "augmented_copies"),
     *("augmentations", "rotation_degrees", "image_size", "image_format", "seed", "allow_missing_images"),
     "phantom_patients",
 )
-"""What every build of the package has written of its config. A field that a later version adds may be absent."""
+"""Fields of a config that every version of the package writes. Fields that a later version added may be absent."""
 _config = record(
     {name: _config_name if name == "name" else _plain for name in _FIRST_FIELDS},
     {
@@ -77,7 +77,7 @@ OPTIONAL_METADATA: dict[str, Kind] = {
     "broken_images": listed(grammar(IMAGE_NAME, "an image's name"), 112_120),
     "resized_images": mapping(grammar(re.compile(r"[0-9]{1,4}"), "a number of pixels"), whole(), 4096),
 }
-"""Keys of metadata.json that not every dataset has: of some tasks only, or added by a later version of the package."""
+"""Keys of metadata.json that some datasets lack: those of some tasks, or added by a later version of the package."""
 _metadata = record(
     {
         "classes": listed(_class, 20),
@@ -98,10 +98,10 @@ _metadata = record(
 
 
 def check_metadata(metadata: dict[str, Any]) -> None:
-    """Checks what metadata.json says, but for what its config has to be.
+    """Checks the content of metadata.json, except the values of its config; see `config_in`.
 
     Raises:
-      SchemaError: It is not what the package writes.
+      SchemaError: The package does not write such content.
     """
     _metadata(metadata, "")
     if metadata["label_file"] not in metadata["tables"]:
@@ -109,15 +109,15 @@ def check_metadata(metadata: dict[str, Any]) -> None:
 
 
 def config_in(metadata: dict[str, Any], registered: bool = True) -> NihChestXrayConfig:
-    """Makes the config that a metadata.json names.
+    """Makes the config that metadata.json describes.
 
     Args:
-      metadata: As `check_metadata` passes it.
-      registered: Whether augmentations have to be known to this process. They need not be to a reader who changes no
-        image.
+      metadata: Content that `check_metadata` accepts.
+      registered: Whether augmentations must be registered in this process. A reader that augments nothing does not need
+        them.
 
     Raises:
-      SchemaError: There is no such config, or the classes and counts are not those of its task.
+      SchemaError: The config is invalid, or the classes and counts are not those of its task.
     """
     fields = dict(metadata["config"])
     names = fields["augmentations"]
@@ -184,12 +184,12 @@ _dataset_info = record(
 
 
 def check_dataset_info(about: dict[str, Any]) -> None:
-    """Checks what dataset_info.json says of a dataset of this package.
+    """Checks the content of the dataset_info.json of a dataset of this package.
 
-    TFDS would take paths from it (names of splits, templates of file names) and classes to import (its features).
+    TFDS would use its split names and file name templates as paths, and import the classes of its features.
 
     Raises:
-      SchemaError: It is not what TFDS writes for the package.
+      SchemaError: TFDS does not write such content for the package.
     """
     _dataset_info(about, "")
     names = [split["name"] for split in about["splits"]]
@@ -220,17 +220,17 @@ _CONTENTS: dict[str, tuple[Kind, Kind]] = {
     ),
     "text": (_features_of(tfds.features.Text), record({})),
 }
-"""Of each feature without others in it: TFDS's class, and what is said of it."""
+"""For each feature without inner features: TFDS's class, and the content that describes it."""
 _feature_name = grammar(re.compile(r"[a-z][a-z0-9_]{0,63}"), "a feature's name")
 
 
 def check_features(feature: Any, place: str = "") -> None:
-    """Checks what features.json says, of the whole or of a feature in it.
+    """Checks the content of features.json, or of a feature in it.
 
-    TFDS would import the module of any class that stands there.
+    TFDS would import the module of any class named there.
 
     Raises:
-      SchemaError: It describes no features of the kinds that the package uses.
+      SchemaError: It describes features that the package does not use.
     """
     where = place or "it"
     if not isinstance(feature, dict):
@@ -238,29 +238,29 @@ def check_features(feature: Any, place: str = "") -> None:
     contents = feature.keys() - {"pythonClassName", "description"}
     content = next(iter(contents)) if len(contents) == 1 else None
     if not place and content != "featuresDict":
-        raise SchemaError("it is no dictionary of features")
+        raise SchemaError("it is not a dictionary of features")
     if content in _CONTENTS:
-        of_class, said = _CONTENTS[content]
+        of_class, contents_kind = _CONTENTS[content]
     elif content == "featuresDict":
         of_class = _features_of(tfds.features.FeaturesDict)
-        said = record({"features": mapping(_feature_name, check_features, 64)})
+        contents_kind = record({"features": mapping(_feature_name, check_features, 64)})
     elif content == "sequence":
         of_class = _features_of(tfds.features.Sequence)
-        said = record({"feature": check_features}, {"length": digits(-1, LABEL_NAMES)})
+        contents_kind = record({"feature": check_features}, {"length": digits(-1, LABEL_NAMES)})
     else:
         raise SchemaError(f"{where} has the keys {', '.join(map(shown, sorted(feature)[:5]))}; expected one feature")
-    kinds = {"pythonClassName": of_class, content: said}
+    kinds = {"pythonClassName": of_class, content: contents_kind}
     record(kinds, {"description": text(1_000)})(feature, place)
 
 
 def check_label_names(content: bytes) -> None:
-    """Checks a file of class names, a line each.
+    """Checks a file of class names, one on each line.
 
     Raises:
-      SchemaError: It is no text, or a line is no name.
+      SchemaError: The content is not text, or a line is not a name.
     """
     try:
         names = content.decode().split("\n")
     except ValueError as error:
-        raise SchemaError(f"is no text in UTF-8 ({line(str(error))})") from error
+        raise SchemaError(f"is not text in UTF-8 ({line(str(error))})") from error
     listed(text(100), LABEL_NAMES + 1)(names, "its lines")

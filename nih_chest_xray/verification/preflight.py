@@ -1,4 +1,4 @@
-"""Check: says what a build would find in a folder and do, before hours of it.
+"""Check: says what a build would find in a folder and do, before you start one that takes hours.
 
 nih-chest-xray check DIR --config nodule
 """
@@ -33,19 +33,19 @@ from nih_chest_xray.vocabulary import SUBSETS
 def check(
     folder: epath.PathLike, config: NihChestXrayConfig, data_dir: epath.PathLike, decode_all: bool = False
 ) -> list[Check]:
-    """Finds what a build of a config would find in a folder. Nothing is downloaded or written.
+    """Reports what a build of a config would find in a folder. Downloads and writes nothing.
 
     Args:
       folder: The manual_dir.
-      config: What would be built.
-      data_dir: Where it would be built.
-      decode_all: Whether to read and decode each image that the config needs; archives are read to their ends.
+      config: The config that would be built.
+      data_dir: The folder in which it would be built.
+      decode_all: Whether to read and decode every image that the config needs. Archives are then read to the end.
 
     Returns:
-      The outcomes, always of the same checks in the same order. One has failed where a build would stop, or download.
+      The outcomes, always of the same checks in the same order. A check fails if a build would stop, or download.
 
     Raises:
-      UsageError: The folder is not a directory, or the config reads none.
+      UsageError: The folder is not a directory or holds nothing of the release, or the config reads no folder.
     """
     if config.phantom_patients:
         raise UsageError(f"config {config.name!r} draws its images and reads no folder.")
@@ -63,10 +63,11 @@ def check(
     named = frozenset().union(*(source.names for source in found.sources if source.certain and not source.one_pass))
     if plan is None:
         later = ("broken", "download", "examples", "room")
-        images = Check("images", SKIPPED, f"{len(named):,} beside archives; which of them are needed, the tables say")
-        return [*done, images, *(Check(name, SKIPPED, "the tables come first") for name in later)]
+        seen = f"{len(named):,} outside archives; only the tables say which of them are needed"
+        images = Check("images", SKIPPED, seen)
+        return [*done, images, *(Check(name, SKIPPED, "needs the tables") for name in later)]
     wanted = frozenset(plan.cohort["image_name"])
-    # Of an archive that is not the NIH's own nobody knows what it holds until it is read.
+    # What an archive holds that is not the NIH's own is not known until it is read.
     unknown = [source.place for source in found.sources if not source.certain]
     present: Set[str] = frozenset().union(*(source.held(wanted) for source in found.sources if source.certain))
     broken = Check("broken", SKIPPED, "not looked for without --all")
@@ -89,7 +90,7 @@ def check(
 def _check_tables(
     found: release.Release, config: NihChestXrayConfig, known: Mapping[str, release.KnownFile]
 ) -> tuple[Check, Plan | None]:
-    """Each table that the config needs is there and can be read."""
+    """Checks that each table that the config needs exists and can be read."""
     needed, boxes = downloads.missing_tables(found, config)
     absent = [*needed, *([] if config.allow_missing_images else boxes)]
     problems = [f"{name}: not found; a build would download it ({readable(known[name].size)})" for name in absent]
@@ -119,12 +120,12 @@ def _check_images(
     missing: Set[str],
     unknown: Sequence[str],
 ) -> Check:
-    """Each image that the config needs is there, as far as that is known."""
+    """Checks that each image that the config needs exists, as far as that is known."""
     needed = collections.Counter(map(release.archive_of, wanted))
     lacking = collections.Counter(map(release.archive_of, missing))
     seen = f"{len(wanted) - len(missing):,} of {len(wanted):,}"
     if unknown:
-        seen += f"; what {' and '.join(unknown)} holds shows when it is read (--all)"
+        seen += f"; the content of {' and '.join(unknown)} is not known until it is read (--all)"
     lines = [
         f"images of archive {number}: {needed[number] - lacking[number]:,} of {needed[number]:,}"
         for number in sorted(needed)
@@ -138,7 +139,7 @@ def _check_images(
 
 
 def _check_broken(found: release.Release, config: NihChestXrayConfig, held: Set[str]) -> tuple[Check, Set[str]]:
-    """Each image decodes whole. Returns also the names of those that do."""
+    """Checks that each image can be decoded. Also returns the names of those that can."""
     problems, whole, looked_at = [], set(), 0
 
     def look(image: StoredImage) -> tuple[str, Made | BrokenImage]:
@@ -152,15 +153,15 @@ def _check_broken(found: release.Release, config: NihChestXrayConfig, held: Set[
                 problems.append(made.problem)
             else:
                 whole.add(name)
-    except ReleaseError as error:  # An archive that is cut, or not the NIH's.
+    except ReleaseError as error:  # An archive that is truncated, or not the NIH's.
         problems.append(str(error))
-    return conclude("broken", f"{len(problems):,} of {looked_at:,} images that were decoded", problems), whole
+    return conclude("broken", f"{len(problems):,} of {looked_at:,} decoded images", problems), whole
 
 
 def _check_download(
     config: NihChestXrayConfig, found: release.Release, missing: Set[str], known: Mapping[str, release.KnownFile]
 ) -> Check:
-    """Nothing has to be downloaded."""
+    """Checks that nothing has to be downloaded."""
     archives = [] if config.allow_missing_images else list(downloads.missing_archives(found, missing))
     size = sum(known[name].size for name in archives)
     return conclude(
@@ -171,17 +172,17 @@ def _check_download(
 
 
 def _check_examples(rows: pd.DataFrame, config: NihChestXrayConfig, unknown: Sequence[str]) -> Check:
-    """There are examples; how many of each class are in each subset."""
+    """Checks that there are examples, and counts those of each class in each subset."""
     counts = summarise(rows, config)["counts"]
     lines = [
         f"{subset}: {', '.join(f'{name} {number:,}' for name, number in counts[subset].items())}" for subset in SUBSETS
     ]
-    seen = f"{len(rows):,} from the images that are there{', and what unread archives hold' if unknown else ''}"
+    seen = f"{len(rows):,} from the images that exist{', and what unread archives hold' if unknown else ''}"
     return Check("examples", OK if len(rows) or unknown else FAILED, seen, tuple(lines))
 
 
 def _check_room(config: NihChestXrayConfig, examples: int, data_dir: epath.Path) -> Check:
-    """The disk has room for the dataset, and lets one write there."""
+    """Checks that the disk has room for the dataset, and that the user may write there."""
     need = Need(data_dir, build_size(config, examples), "the records of the dataset")
     try:
         require_room([need])

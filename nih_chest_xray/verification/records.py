@@ -1,10 +1,10 @@
-"""Records: reads a built dataset's shards, in whatever formats, record by record, and says what is wrong with each.
+"""Records: reads a built dataset's shards in all their formats, record by record, and reports what is wrong with each.
 
-TFDS reads a dataset in order to train on it: it stops at the first broken record, without its place. Here each record
-is named as in TFDS's own ids (`tfds_id`): the shard's file name, and the record's number in it, from 0.
+TFDS stops at the first broken record and does not say which one it is. Here each record is named as in TFDS's own ids
+(`tfds_id`): by the shard's file name, and the record's number in it, from 0.
 
-A folder may hold the same examples in several formats (`tfds convert_format`). The first is the one in
-which dataset_info.json says that the dataset was built; the records of the others are compared with its records.
+A folder may hold the same examples in several formats (`tfds convert_format`). The first format is the one that
+dataset_info.json gives for the build. The records of the other formats are compared with its records.
 """
 
 from __future__ import annotations
@@ -33,24 +33,25 @@ from nih_chest_xray.system.paths import is_remote
 from nih_chest_xray.vocabulary import FINDINGS, MAX_SIZE, label_string
 
 _THUMBNAIL = 16
-"""Pixels a side of what is kept of a JPEG."""
+"""Side in pixels of the small copy that is kept of a JPEG."""
 _JPEG_TOLERANCE = 3
 """Grey levels by which the means of two JPEGs of the same image may differ."""
 _NAME = re.compile(r"nih_chest_xray-\w+\.(\w+)-\d{5}-of-\d{5}")
-"""Of a shard; the group is the format's suffix."""
+"""The name of a shard. The group is the format's suffix."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """What was read of a dataset.
+    """The records of a dataset, as far as they could be read.
 
     Attributes:
-      table: A row for each record of the first format that could be parsed: `subset`, `record` (its name), each feature
-        but the image as a plain value (a class as its name, the label of several findings as the NIH's string),
-        `image_digest`, None for an image that cannot be decoded, and `record_digest`, the SHA-256 of the record.
-      problems: What is wrong with the records of each format, the first before the others. Each text begins with the
-        name of a record, or with that of an image which the format lacks.
-      lengths: Number of records in each shard that exists, by format and file name, as far as they could be found.
+      table: A row for each record of the first format that could be parsed. Its columns are `subset`, `record` (the
+        record's name), each feature except the image as a plain value, `image_digest` (None if the image cannot be
+        decoded) and `record_digest` (the SHA-256 of the record). A class is given as its name, and a multi-label
+        label as the NIH's string.
+      problems: What is wrong with the records of each format; the first format comes first. Each text begins with the
+        name of a record, or of an image that the format lacks.
+      lengths: Number of records found in each existing shard, by format and file name.
     """
 
     table: pd.DataFrame
@@ -60,18 +61,18 @@ class Records:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ImageDigest:
-    """What is kept of an image, to tell later whether it is the same as another.
+    """What is kept of an image to compare it with another later.
 
     Attributes:
-      sha256: Of the encoded bytes.
-      pixels: Of a PNG, the SHA-256 of its pixels; of a JPEG, the pixels of a small copy.
+      sha256: The SHA-256 of the encoded bytes.
+      pixels: The SHA-256 of a PNG's pixels, or the pixels of a small copy of a JPEG.
     """
 
     sha256: bytes
     pixels: bytes
 
     def same_pixels(self, other: ImageDigest, image_format: str) -> bool:
-        """Returns whether both show the same; of JPEGs, as far as another encoder's rounding lets one tell."""
+        """Returns whether both have the same pixels. JPEGs may differ by the rounding of another encoder."""
         if image_format == "png":
             return self.pixels == other.pixels
         ours, theirs = (np.frombuffer(digest.pixels, np.uint8).astype(int) for digest in (self, other))
@@ -79,15 +80,15 @@ class ImageDigest:
 
 
 def digest_image(content: bytes, image_format: str, shape: tuple[int, ...] | None = None) -> ImageDigest:
-    """Decodes an image whole.
+    """Decodes a whole image and returns its digest.
 
     Args:
-      content: Its encoded bytes.
+      content: The image's encoded bytes.
       image_format: 'png' or 'jpeg'.
-      shape: Height and width that it has to have.
+      shape: The expected height and width in pixels; None accepts any.
 
     Raises:
-      ImageError: It cannot be decoded, or has another shape.
+      ImageError: The image cannot be decoded, or has another shape.
     """
     pixels = decode_stored(content, image_format)
     if shape is not None and pixels.shape != shape:
@@ -101,10 +102,10 @@ def digest_image(content: bytes, image_format: str, shape: tuple[int, ...] | Non
 
 
 class Schema:
-    """The features of a dataset, by which records are parsed and made comparable."""
+    """Parses records with the features of a dataset, into values that can be compared."""
 
     def __init__(self, features: tfds.features.FeaturesDict) -> None:
-        """Takes the features that are stored with a dataset."""
+        """Takes the features stored with a dataset."""
         self._features = features
         self._fields = tfds.features.FeaturesDict({name: f for name, f in features.items() if name != "image"})
         self.image_format = features["image"].encoding_format or "png"
@@ -123,14 +124,14 @@ class Schema:
             if absent := [name for name, value in example.items() if value is None]:
                 raise ValueError(f"no {', '.join(absent)}")
             return content, self.fields(example)
-        except Exception as error:  # Protobuf's errors, TFDS's, NumPy's: whatever a wrong record sets off in them.
+        except Exception as error:  # A wrong record can cause any error in Protobuf, TFDS or NumPy.
             raise ValueError(f"does not fit the schema in features.json ({one_line(error)})") from error
 
     def fields(self, example: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns plain values: of an example as the builder yields it, or as TFDS deserializes it.
+        """Returns the plain values of an example, as the builder yields it or as TFDS deserializes it.
 
         Raises:
-          Exception: What TFDS raises where a value is none of its feature's.
+          Exception: Whatever TFDS raises for a value that does not fit its feature.
         """
         encoded = self._fields.encode_example(dict(example))
         plain = {name: _plain(feature, encoded[name]) for name, feature in self._fields.items() if name != "bboxes"}
@@ -159,7 +160,7 @@ def _boxes(feature: tfds.features.Sequence, value: Mapping[str, Any]) -> tuple[t
 
 def _plain(feature: tfds.features.FeatureConnector, value: Any) -> Any:
     if isinstance(feature, tfds.features.ClassLabel):
-        if value < 0:  # TFDS takes -1 for a label that is not known.
+        if value < 0:  # TFDS uses -1 for an unknown label.
             raise ValueError(f"class {value}")
         return feature.int2str(int(value))
     if isinstance(feature, tfds.features.Text):
@@ -170,9 +171,9 @@ def _plain(feature: tfds.features.FeatureConnector, value: Any) -> Any:
 
 
 def read_records(info: tfds.core.DatasetInfo) -> Records:
-    """Reads every record of a dataset and decodes its image, in threads; a few are in memory at a time.
+    """Reads every record of a dataset and decodes its image, in threads. Only a few are in memory at a time.
 
-    What is kept of a record of the first format are its fields and digests; of another format's, nothing.
+    For the first format, the fields and digests of each record are kept; for other formats, nothing is.
     """
     schema = Schema(info.features)
     first, *others = formats(info)
@@ -194,7 +195,7 @@ def read_records(info: tfds.core.DatasetInfo) -> Records:
 def _inspected(
     info: tfds.core.DatasetInfo, file_format: tfds.core.FileFormat, lengths: dict[str, int], inspect: Callable[..., Any]
 ) -> Iterator[Any]:
-    """Yields what a function says of each record of a format, and fills in the lengths of its shards."""
+    """Yields a function's result for each record of a format, and fills in the lengths of its shards."""
 
     def every_record() -> Iterator[tuple[str, str, bytes | str]]:
         for subset, path in shards(info, file_format):
@@ -210,7 +211,7 @@ def _inspected(
 
 
 def _inspect(schema: Schema, subset: str, name: str, record: bytes | str) -> tuple[dict[str, Any] | None, str | None]:
-    """Returns a record's row of the table and what is wrong with it, each of which may be None."""
+    """Returns a record's row of the table, and what is wrong with the record. Either may be None."""
     if isinstance(record, str):
         return None, f"{name}: {record}"
     try:
@@ -233,16 +234,16 @@ def _compare(
     schema: Schema,
     rows: list[dict[str, Any]],
 ) -> list[str]:
-    """Returns what is wrong with the records of another format: in themselves, and beside those of the first.
+    """Returns what is wrong with the records of another format, on their own and compared with those of the first.
 
     Args:
-      info: Of the dataset.
+      info: The dataset's info.
       file_format: The other format.
-      lengths: Is filled in, see `Records`.
-      schema: Of the features.
-      rows: Of the records of the first format.
+      lengths: Filled in here, see `Records`.
+      schema: The schema of the features.
+      rows: The rows of the first format's records.
     """
-    # A record with the bytes of one that was parsed and decoded whole needs neither again.
+    # A record with the same bytes as one that was parsed and decoded needs neither again.
     sound = {(row["subset"], row["record_digest"]): row for row in rows if row["image_digest"]}
     by_name = {row["image_name"]: row for row in rows}
 
@@ -275,7 +276,7 @@ def _compare(
 
 
 def _differences(row: dict[str, Any], first: dict[str, Any]) -> Iterator[str]:
-    """Yields in what a record differs from the first format's record of the same image."""
+    """Yields each difference between a record and the first format's record of the same image."""
     for field in sorted(row.keys() - {"record", "record_digest", "image_digest"}):
         if row[field] != first[field]:
             yield f"{field} is {row[field]!r}; in {first['record']} {first[field]!r}"
@@ -287,7 +288,7 @@ def _differences(row: dict[str, Any], first: dict[str, Any]) -> Iterator[str]:
 def formats(info: tfds.core.DatasetInfo) -> list[tfds.core.FileFormat]:
     """Returns the formats of a dataset's shards: the first, then those that dataset_info.json names or a shard has.
 
-    `tfds convert_format` does not always name what it has added, so that the grammar of the shards' names decides.
+    `tfds convert_format` does not always name the formats that it adds, so the names of the shards are checked too.
     """
     held = {match[1] for path in epath.Path(info.data_dir).iterdir() if (match := _NAME.fullmatch(path.name))}
     others = [
@@ -301,7 +302,7 @@ def formats(info: tfds.core.DatasetInfo) -> list[tfds.core.FileFormat]:
 def shards(
     info: tfds.core.DatasetInfo, file_format: tfds.core.FileFormat | None = None
 ) -> list[tuple[str, epath.Path]]:
-    """Returns the subset and path of each shard that dataset_info.json tells of, in its own format or another."""
+    """Returns the subset and path of each shard in dataset_info.json, in its own format or another."""
     suffix = (file_format or info.file_format).file_suffix
     templates = {name: split.filename_template.replace(filetype_suffix=suffix) for name, split in info.splits.items()}
     return [
@@ -312,29 +313,29 @@ def shards(
 
 
 def read_shard(path: epath.Path, file_format: str) -> Iterator[bytes | str]:
-    """Yields the bytes of each record of a shard; for one that is broken a text instead, which says how.
+    """Yields the bytes of each record of a shard; for a broken record, a text that says what is wrong.
 
     Args:
-      path: Of the shard.
-      file_format: As TFDS calls it: 'tfrecord', 'array_record' or 'parquet'.
+      path: The shard's path.
+      file_format: The format's name in TFDS: 'tfrecord', 'array_record' or 'parquet'.
     """
     readers = {"tfrecord": _read_tfrecord, "array_record": _read_array_record, "parquet": _read_parquet}
     if file_format not in readers:
-        yield f"records in the format {file_format} are not read; there are {', '.join(readers)}"
+        yield f"records in the format {file_format} cannot be checked; expected {', '.join(readers)}"
         return
     try:
         yield from readers[file_format](path)
-    except Exception as error:  # TensorFlow's errors, Arrow's, the system's: whatever a damaged file sets off in them.
+    except Exception as error:  # A damaged file can cause any error in TensorFlow, Arrow or the system.
         yield f"the shard cannot be read from here on ({one_line(error)})"
 
 
 _HEADER, _CHECKSUM = 12, 4
-"""Bytes before a record's in a TFRecord file (its length and that one's checksum), and behind them (their checksum)."""
-_CUT = "the shard ends in the midst of it"
+"""Bytes before a record in a TFRecord file (its length and the length's checksum), and after it (its checksum)."""
+_CUT = "the shard ends in the middle of it"
 
 
 def _read_tfrecord(path: epath.Path) -> Iterator[bytes | str]:
-    """Reads on behind a broken record, which TensorFlow does not; nothing can be found behind a broken length."""
+    """Reads on after a broken record, unlike TensorFlow. After a broken length nothing can be found."""
     left = path.stat().length
     with path.open("rb") as file:
         while header := file.read(_HEADER):
@@ -354,10 +355,10 @@ def _read_tfrecord(path: epath.Path) -> Iterator[bytes | str]:
 
 
 def claims_too_much(path: epath.Path) -> bool:
-    """Returns whether a record of a TFRecord file says, with a checksum that matches, that it is far too long.
+    """Returns whether a record of a TFRecord file claims a length that no record has, with a matching checksum.
 
-    TensorFlow sets so much memory aside as a length says, and ends the whole process where there is not as much. A
-    shard on a server is not looked at: too many reads.
+    TensorFlow allocates as much memory as the length says, and ends the whole process if there is not enough. A shard
+    on a server is not checked, because that would take too many reads.
     """
     if is_remote(path):
         return False
@@ -370,19 +371,19 @@ def claims_too_much(path: epath.Path) -> bool:
 
 
 def _size(header: bytes) -> int | None:
-    """Returns the bytes of the record behind a header; None where its checksum does not match."""
+    """Returns the size in bytes of the record after a header; None if the header's checksum does not match."""
     return struct.unpack("<Q", header[:8])[0] if _masked_crc32c(header[:8]) == header[8:] else None
 
 
 def _masked_crc32c(data: bytes) -> bytes:
-    """Returns a TFRecord file's checksum of bytes: CRC32C, rotated, plus a constant."""
+    """Returns the checksum that a TFRecord file has for these bytes: CRC32C, rotated, plus a constant."""
     crc = google_crc32c.value(data)
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def _read_array_record(path: epath.Path) -> Iterator[bytes | str]:
-    """The format's own checksums, of each record, are compared by its reader."""
-    from array_record.python.array_record_data_source import ArrayRecordDataSource  # There on some platforms only.
+    """Reads ArrayRecord. Its reader compares the format's own checksum of each record."""
+    from array_record.python.array_record_data_source import ArrayRecordDataSource  # Not available on all platforms.
 
     source = ArrayRecordDataSource([os.fspath(path)])
     for number in range(len(source)):
@@ -393,7 +394,7 @@ def _read_array_record(path: epath.Path) -> Iterator[bytes | str]:
 
 
 def _read_parquet(path: epath.Path) -> Iterator[bytes | str]:
-    """The format has checksums, but TFDS does not ask for them: of a flipped byte only the image's own will tell."""
+    """Reads Parquet. TFDS writes it without checksums, so a flipped byte shows only if it breaks the image."""
     import pyarrow.parquet
 
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Report: the outcome of a check, and a list of outcomes as text and as JSON."""
+"""Report: holds the outcome of a check, and prints a list of outcomes as text or JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nih_chest_xray.errors import line
 
 OK, FAILED, SKIPPED = "ok", "FAILED", "skipped"
 _SHOWN = 5
-"""Offenders that a report shows of each check."""
+"""Number of offenders that a report shows for each check."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Check:
     Attributes:
       name: A short name.
       status: 'ok', 'FAILED' or 'skipped'.
-      seen: What was seen, or why it was skipped.
-      offenders: What is wrong, a text for each record, row or file.
+      seen: What was found, or why the check was skipped.
+      offenders: What is wrong, one text for each record, row or file.
     """
 
     name: str
@@ -33,12 +33,12 @@ class Check:
 
 def conclude(name: str, seen: str, offenders: Iterable[str]) -> Check:
     """Returns a check that failed if there are offenders."""
-    offenders = tuple(map(line, offenders))  # Each one may quote what stands in a record.
+    offenders = tuple(map(line, offenders))  # Each may quote the content of a record.
     return Check(name, FAILED if offenders else OK, seen, offenders)
 
 
 def as_text(done: list[Check]) -> str:
-    """Returns the outcomes as text: a line a check, and below a failed one the first of its offenders."""
+    """Returns the outcomes as text: a line for each check, and below it its first offenders."""
     lines = []
     for check in done:
         lines.append(f"{check.status:<8} {check.name:<13} {line(check.seen)}")

@@ -1,4 +1,4 @@
-"""Source checks: what must hold of a built dataset beside the release that it was made from."""
+"""Source checks: compare a built dataset with the release that it was built from."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from nih_chest_xray.vocabulary import BOX_FILE, source_of
 
 @dataclasses.dataclass(frozen=True)
 class Planned:
-    """What the package plans to build from the release, by the config in metadata.json.
+    """The plan of the build, made again from the release and the config in metadata.json.
 
     Attributes:
-      manifest: The rows of the source images that the records have, by `image_name`.
-      absent: The cohort's images that no record has, with `image_name` and `subset`.
+      manifest: The manifest rows whose source images are in the records, indexed by `image_name`.
+      absent: The cohort's images that are in no record, with `image_name` and `subset`.
     """
 
     manifest: pd.DataFrame
@@ -42,22 +42,22 @@ class Planned:
 
 
 def open_release(dataset: Dataset, folder: epath.Path | None) -> release.Release | None:
-    """Finds the release: in a folder, or, for a config that draws a phantom, without one.
+    """Finds the release in a folder; a synthetic release is drawn and needs none.
 
     Raises:
-      ReleaseError: There is nothing of it in the folder, or an archive is cut or corrupt.
+      ReleaseError: The folder holds nothing of the release, or an archive is truncated or corrupt.
     """
     if dataset.config is not None and dataset.config.phantom_patients:
-        from nih_chest_xray.phantom.release import Phantom  # Not at the top: few datasets need to know how to draw.
+        from nih_chest_xray.phantom.release import Phantom  # Not at the top: few datasets are synthetic.
 
         return Phantom(dataset.config.phantom_patients).as_release()
     if folder is None:
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # That an archive is repacked: what is in it is compared.
+        warnings.simplefilter("ignore")  # It does not matter if an archive is repacked: its content is compared.
         tables, resized_to = find.TABLES, None
         if config := dataset.config:
-            # Copies in any case, to say that they are copies where the dataset was made of the NIH's own images.
+            # Find resized copies too, to report them if the dataset was made from the NIH's own images.
             tables, resized_to = needed_tables(config), config.image_size
         found = find.find_release(folder, release.known_files(), True, tables, resized_to)
     if not found.tables and not found.sources:
@@ -66,7 +66,7 @@ def open_release(dataset: Dataset, folder: epath.Path | None) -> release.Release
 
 
 def check_tables(dataset: Dataset, found: release.Release) -> Check:
-    """The release's tables are, byte for byte, those that the dataset was built from; the label file by any name."""
+    """Checks that the release's tables are byte for byte those of the build. The label file may have another name."""
     config, built_from = dataset.require_config(), dataset.metadata["tables"]
     found = with_split_lists(found, config)
     problems = []
@@ -80,15 +80,15 @@ def check_tables(dataset: Dataset, found: release.Release) -> Check:
             problems.append(f"{found.tables[name].place}: has SHA-256 {digest}; the dataset's had {table['sha256']}")
     if BOX_FILE in found.tables and BOX_FILE not in built_from:
         problems.append(f"{BOX_FILE}: is in {found.place}; the dataset was built without it")
-    drawn = ", which the package draws anew, whatever --release says" if config.phantom_patients else ""
+    drawn = ", which the package draws again; --release is ignored" if config.phantom_patients else ""
     return conclude("tables", f"{len(built_from)} of {found.place}{drawn}", problems)
 
 
 def plan_again(dataset: Dataset, records: Records, found: release.Release) -> Planned:
-    """Makes the plan of the build again, of those images that the records have.
+    """Makes the plan of the build again, for the images that the records have.
 
     Raises:
-      TableError, ReleaseError, CohortError: A table is not what it should be.
+      TableError, ReleaseError, CohortError: A table is not valid.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # The build has warned of these tables; check_tables compares them.
@@ -101,16 +101,16 @@ def plan_again(dataset: Dataset, records: Records, found: release.Release) -> Pl
 
 
 def check_labels(dataset: Dataset, records: Records, planned: Planned) -> Check:
-    """Every record's fields are what the release's tables say, and no planned example is missing."""
+    """Checks that every record's fields are those of the release's tables, and that no planned example is missing."""
     schema, problems = Schema(dataset.info.features), []
     config = dataset.require_config()
     rows = {row.image_name: row for rows in RowsOfSource(planned.manifest).values() for row in rows}
     missing = dataset.metadata["missing_images"]
     cut = cut_subsets(dataset.metadata)
-    # What a cap has left out is in the subsets that it has cut.
+    # A trial build leaves out examples only in the subsets that it cuts.
     absent = planned.absent[~planned.absent["subset"].isin(cut)]
     if len(absent) > missing or len(planned.absent) < missing:
-        # Which of them were missing at the build is written nowhere.
+        # The dataset does not record which of them were missing at the build.
         some = f", such as {absent['image_name'].iloc[0]}" if len(absent) and not missing else ""
         problems.append(
             f"{len(absent):,} images of the config's cohort are in no sound record{some}; {missing:,} were"
@@ -118,8 +118,8 @@ def check_labels(dataset: Dataset, records: Records, planned: Planned) -> Check:
         )
     present = set(records.table["image_name"])
     broken = set(dataset.metadata.get("broken_images", ()))
-    stored_though = sorted(broken.difference(planned.absent["image_name"]))
-    problems += [f"{name}: is stored, but was broken at the build" for name in stored_though]
+    stored_but_broken = sorted(broken.difference(planned.absent["image_name"]))
+    problems += [f"{name}: is stored, but was broken at the build" for name in stored_but_broken]
     problems += [
         f"{name}: is planned, but in no sound record"
         for name, row in rows.items()
@@ -132,31 +132,31 @@ def check_labels(dataset: Dataset, records: Records, planned: Planned) -> Check:
             continue
         expected = {"subset": row.subset} | schema.fields(fields(row, config))
         problems += [
-            f"{row.image_name}: {name} is {getattr(stored, name)!r} in {stored.record}; by the release {value!r}"
+            f"{row.image_name}: {name} is {getattr(stored, name)!r} in {stored.record}; the release gives {value!r}"
             for name, value in expected.items()
             if getattr(stored, name) != value
         ]
-    return conclude("labels", f"every field of {len(present):,} records beside the image", problems)
+    return conclude("labels", f"every field except the image in {len(present):,} records", problems)
 
 
 def check_pixels(
     dataset: Dataset, records: Records, planned: Planned, found: release.Release, images: int | None
 ) -> Check:
-    """Stored images are what the package makes of the release's now.
+    """Checks that the stored images are what the package now makes from the release's images.
 
     Args:
       dataset: The dataset.
-      records: Its records.
+      records: The dataset's records.
       planned: The plan of its build.
       found: The release.
-      images: How many to compare, spread over the dataset by a hash of their names; None for all.
+      images: Number of images to compare, spread over the dataset by a hash of their names; None for all.
     """
     stored = {row.image_name: row for row in records.table.itertuples(index=False)}
     names = sorted(stored.keys() & set(planned.manifest.index), key=_spread)[:images]
     rows_of = RowsOfSource(planned.manifest.loc[names])
     wanted = found.held(frozenset(rows_of))
     config = dataset.require_config()
-    if config.image_size is not None:  # So that copies are known for what they are, not taken for broken.
+    if config.image_size is not None:  # So that copies are recognised and not reported as broken.
         config = dataclasses.replace(config, allow_resized_images=True)
     image_format = dataset.info.features["image"].encoding_format
 
@@ -172,7 +172,7 @@ def check_pixels(
         return Check("pixels", SKIPPED, f"{found.place} has none of the {len(rows_of):,} images to compare with")
     made_from = _sides_at_the_build(dataset, planned)
     now = collections.Counter(outcome.copied_side for outcome in outcomes)
-    certain = now == made_from  # Then also of each image of a mixture.
+    certain = now == made_from  # Then each image was made from what is found now, even in a mixture.
     problems: list[str] = []
     others = 0
     for outcome in outcomes:
@@ -189,9 +189,9 @@ def check_pixels(
         return Check("pixels", SKIPPED, f"{others:,} images were {other}")
     seen = f"{compared:,} of {len(stored):,} images, {same:,} with the bytes of a fresh encode"
     if alike:
-        seen += f", {alike:,} with other bytes for the same picture, as other versions of libraries write it"
+        seen += f", {alike:,} with other bytes for the same picture, as other versions of libraries write them"
     if absent:
-        seen += f"; of {absent:,} more {found.place} lacks the source"
+        seen += f"; for {absent:,} more {found.place} lacks the source"
     if others:
         seen += f"; {others:,} more were {other}"
     if broken := dataset.metadata.get("broken_images"):
@@ -201,15 +201,15 @@ def check_pixels(
 
 @dataclasses.dataclass(frozen=True)
 class _Compared:
-    """How the stored examples of a source image differ from those that are made of it now.
+    """How the stored examples of a source image differ from those that are made from it now.
 
     Attributes:
-      source_name: The image.
-      copied_side: Pixels a side of what lies in the release, if that is a resized copy.
-      same: Examples with the same bytes.
-      alike: Examples with other bytes and the same pixels.
-      differences: A text for each example that has other pixels.
-      problems: What else is wrong.
+      source_name: The source image's name.
+      copied_side: The side in pixels of the release's image if it is a resized copy; None for the NIH's own.
+      same: Number of examples with the same bytes.
+      alike: Number of examples with other bytes but the same pixels.
+      differences: A text for each example with other pixels.
+      problems: What else is wrong, one text each.
     """
 
     source_name: str
@@ -231,12 +231,12 @@ def _compare(made: Made, place: str, stored: Mapping[str, Any], image_format: st
         elif digest.same_pixels(digest_image(example["image"], image_format), image_format):
             alike += 1
         else:
-            differences.append(f"{name} in {record}: its pixels are not those that {place} gives")
+            differences.append(f"{name} in {record}: its pixels are not those made from {place}")
     return _Compared(made.source_name, made.copied_side, same, alike, tuple(differences), tuple(problems))
 
 
 def _sides_at_the_build(dataset: Dataset, planned: Planned) -> collections.Counter[int | None]:
-    """Returns of how many source images what was read at the build: the side of resized copies, None for the NIH's."""
+    """Returns the number of source images of the build by their side in pixels; None stands for the NIH's own."""
     copies = dataset.metadata.get("resized_images", {})
     sides: collections.Counter[int | None] = collections.Counter({int(side): n for side, n in copies.items()})
     sides[None] = planned.manifest["source_name"].nunique() - sides.total()

@@ -1,14 +1,17 @@
-"""Compares ways to split the nodule cohort by patients: how far counts are off their targets, and seconds.
+"""Compares ways to split by patients: how far counts are off their targets, and seconds.
 
     python tests/benchmarks/splits.py DIR
 
-DIR holds the NIH's label file. Each way splits 80 / 10 / 10 with five seeds; a row gives the worst deviation over seeds
-and subsets, in per cent of the target, and the median time of the split itself. The ways take turns.
+DIR holds the NIH's label file. The first table is of the nodule cohort, split 80 / 10 / 10, the second of all images in
+five folds. Each way splits with five seeds; a row gives the worst deviation over seeds and subsets, in per cent of the
+target, and the median time of the split itself. The ways take turns.
 """
 
 import statistics
 import sys
 import time
+import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -17,9 +20,10 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.planning.cohort import balanced_subsets, select
+from nih_chest_xray.planning.splitters import BalancedGroupKFold
 from nih_chest_xray.release import find, release
 from nih_chest_xray.tables import labels
-from nih_chest_xray.vocabulary import SUBSETS
+from nih_chest_xray.vocabulary import FINDINGS, SUBSETS
 
 FRACTIONS = (0.8, 0.1, 0.1)
 SEEDS = range(5)
@@ -58,20 +62,62 @@ def deviations(cohort: pd.DataFrame, subset: np.ndarray) -> dict[str, float]:
     return worst
 
 
-if __name__ == "__main__":
-    found = find.find_release(epath.Path(sys.argv[1]), release.known_files(), allow_repacked=True)
-    table = found.tables[found.label_file]
-    start = time.perf_counter()
-    parsed = labels.read_labels(table.read(), table.place)
-    print(f"read_labels: {len(parsed):,} rows in {time.perf_counter() - start:.2f} s")
-    nodules = select(parsed, NihChestXrayConfig(name="benchmark"))
-    ways = (draw_and_swap, stratified_group_k_fold, train_test_split_of_patients)
-    results = {way.__name__: [] for way in ways}
-    for random_seed in SEEDS:
+def balanced_group_k_fold(images: pd.DataFrame, seed: int) -> list[np.ndarray]:
+    folds = BalancedGroupKFold(5, random_state=seed)
+    return [test for _, test in folds.split(images, images[list(FINDINGS)], images["patient_id"])]
+
+
+def stratified_group_k_fold_of_sets(images: pd.DataFrame, seed: int) -> list[np.ndarray]:
+    """It takes one label an image: here each set of findings that occurs is a class."""
+    folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
+    sets = images["findings"].str.join("|")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Most sets have fewer members than there are folds.
+        return [test for _, test in folds.split(images, sets, images["patient_id"])]
+
+
+def stratified_group_k_fold_of_nodules(images: pd.DataFrame, seed: int) -> list[np.ndarray]:
+    folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
+    return [test for _, test in folds.split(images, images["Nodule"], images["patient_id"])]
+
+
+def deviations_of_folds(images: pd.DataFrame, folds: list[np.ndarray]) -> dict[str, float]:
+    """The largest deviation of a fold from an equal share, in per cent; of findings, that of their share of images."""
+    findings = images[list(FINDINGS)]
+    shares = np.array([findings.iloc[test].mean() for test in folds]) / findings.mean().to_numpy()
+    off = pd.Series(abs(shares - 1).max(axis=0) * 100, FINDINGS)
+    sizes = np.array([len(test) for test in folds]) / len(images) * len(folds)
+    patients = np.array([images["patient_id"].iloc[test].nunique() for test in folds])
+    return {
+        "nodule": off["Nodule"],
+        "hernia": off["Hernia"],
+        "other findings": off.drop(["Nodule", "Hernia"]).max(),
+        "images": abs(sizes - 1).max() * 100,
+        "patients": abs(patients / patients.mean() - 1).max() * 100,
+    }
+
+
+def compare(ways: tuple[Callable, ...], table: pd.DataFrame, measure: Callable) -> str:
+    results: dict[str, list[dict[str, float]]] = {way.__name__: [] for way in ways}
+    for seed in SEEDS:
         for way in ways:
             start = time.perf_counter()
-            assigned = way(nodules, random_seed)
-            results[way.__name__].append({**deviations(nodules, assigned), "seconds": time.perf_counter() - start})
+            split = way(table, seed)
+            seconds = time.perf_counter() - start
+            results[way.__name__].append({**measure(table, split), "seconds": seconds})
     summary = pd.DataFrame({name: pd.DataFrame(rows).max() for name, rows in results.items()}).T
     summary["seconds"] = [statistics.median(row["seconds"] for row in rows) for rows in results.values()]
-    print(summary.round(3).to_string())
+    return summary.round(3).to_string()
+
+
+if __name__ == "__main__":
+    found = find.find_release(epath.Path(sys.argv[1]), release.known_files(), allow_repacked=True)
+    label_file = found.tables[found.label_file]
+    start = time.perf_counter()
+    parsed = labels.read_labels(label_file.read(), label_file.place)
+    print(f"read_labels: {len(parsed):,} rows in {time.perf_counter() - start:.2f} s")
+    nodules = select(parsed, NihChestXrayConfig(name="benchmark"))
+    print(compare((draw_and_swap, stratified_group_k_fold, train_test_split_of_patients), nodules, deviations))
+    has = {finding: [finding in found for found in parsed["findings"]] for finding in FINDINGS}
+    in_folds = (balanced_group_k_fold, stratified_group_k_fold_of_sets, stratified_group_k_fold_of_nodules)
+    print(compare(in_folds, parsed.assign(**has), deviations_of_folds))

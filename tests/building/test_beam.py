@@ -128,6 +128,7 @@ def test_beam_builds_the_same_dataset_as_a_local_build(runner, release_dir, loca
     assert "beam" not in {path.name for path in builder.data_path.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_cap_is_said_where_it_is_kept_and_beam_keeps_none(release_dir, local, tmp_path):
     with options("threading", tmp_path) as beam_options:
         beam = build(release_dir, tmp_path / "beam", beam_options, cap=3)
@@ -162,15 +163,3 @@ def test_what_is_sent_with_the_pipeline_does_not_grow_with_the_release(release_d
     assert sorted(names) == sorted(set(manifest["source_name"]))
     build.close()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_an_error_in_a_worker_names_the_image(phantom, tmp_path, make_config):
-    phantom.write(tmp_path / "release")
-    for path in (tmp_path / "release" / "images").iterdir():
-        path.write_bytes(path.read_bytes()[:5000])
-    builder = nih_chest_xray.Builder(config=make_config(), data_dir=tmp_path / "data")
-    with options("threading", tmp_path) as beam_options:
-        download = tfds.download.DownloadConfig(manual_dir=tmp_path / "release", beam_options=beam_options)
-        with pytest.raises(Exception, match=r"0000\d{4}_\d{3}\.png in .*images: the PNG of 5000 bytes is cut"):
-            builder.download_and_prepare(download_config=download)
-    assert not list((tmp_path / "data").glob("**/dataset_info.json"))

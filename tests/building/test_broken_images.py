@@ -65,7 +65,7 @@ def some(planned):
 @pytest.mark.parametrize("beam", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["local", "Beam"])
 @pytest.mark.parametrize("layout", ["folder", "archive"])
 def test_broken_images_are_left_out_with_their_copies_counted_and_listed(
-    layout, beam, phantom, planned, phantom_dir, tmp_path, make_config
+    no_pictures, layout, beam, phantom, planned, phantom_dir, tmp_path, make_config
 ):
     config = make_config(image_size=16, allow_missing_images=True, augmented_copies=1)
     whole = (build(config, phantom_dir, tmp_path / "all") / "metadata.csv").read_text().splitlines()
@@ -75,7 +75,7 @@ def test_broken_images_are_left_out_with_their_copies_counted_and_listed(
         warnings.simplefilter("always")
         folder = build(config, release, tmp_path / "data", beam)
     last = [str(warning.message) for warning in warned if warning.category is UserWarning][-1]
-    assert last.startswith(f"{len(broken)} broken images are left out, with their augmented copies: {min(broken)} in ")
+    assert last.startswith(f"{len(broken)} broken images are left out, augmented copies too: {min(broken)} in ")
     assert str(release) in last
     stems = {name.removesuffix(".png") for name in broken}
     assert (folder / "metadata.csv").read_text().splitlines() == [row for row in whole if row[:12] not in stems]
@@ -88,7 +88,7 @@ def test_broken_images_are_left_out_with_their_copies_counted_and_listed(
     assert {check.status for name, check in done.items() if name != "splits"} == {"ok"}
     assert f"{len(broken)} source images were broken at the build and are not stored" in done["pixels"].seen
     write_site(folder, tmp_path / "site")
-    told = f"{len(broken)} of the images that this config would hold were not there when it was built, or broken"
+    told = f"{len(broken)} of the images that this config would hold were missing when it was built, or broken"
     for name in ("index.html", "croissant.json"):
         assert told in (tmp_path / "site" / name).read_text()
 
@@ -167,7 +167,7 @@ def test_a_subset_of_which_all_images_are_broken_is_an_error_that_says_so(
             build(make_config(image_size=16, allow_missing_images=allowed), release, tmp_path / "data", beam)
     assert f"\n{planned['validation'][0]} in " in str(caught.value)
     if allowed:
-        assert "Nothing is left of the subset validation, and TFDS stores no empty one." in str(caught.value)
+        assert "Nothing is left of the subset validation, and TFDS cannot store an empty subset." in str(caught.value)
     assert not list((tmp_path / "data").glob("**/dataset_info.json"))
 
 
@@ -220,7 +220,7 @@ def test_an_archive_that_is_cut_behind_a_broken_image_is_told_with_it(phantom, p
     with pytest.warns(UserWarning, match="No dataset is made"), pytest.raises(ImageError) as caught:
         list(made.examples("train"))
     made.close()
-    assert re.search(rf"{broken} in .*\nImages behind these were not looked at: .*001.tar.gz is cut", str(caught.value))
+    assert re.search(rf"{broken} in .*\nImages after these were not checked: .*001.tar.gz is cut", str(caught.value))
 
 
 def test_the_error_names_twenty_images_and_counts_the_others():

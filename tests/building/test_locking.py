@@ -37,9 +37,10 @@ def interrupted(*arguments: str) -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "what",
-    ["build", *(pytest.param(what, marks=pytest.mark.slow) for what in ("overwrite", "replace", "catalog", "verify"))],
+    ["build", "overwrite", "replace", "catalog", "verify"],
 )
 def test_what_is_killed_at_12_random_moments_leaves_nothing_half_made_and_nobodys_files_changed(what):
     (told,) = interrupted("kill", "--what", what, "--kills", "12")
@@ -61,7 +62,7 @@ REFUSALS = {
     "a file may not grow, array_record": r".*File too large",
     "a file may not grow, parquet": r".*File too large",
     "the disk is full": r"OSError: \[Errno 28\] No space left on device. The build of .*/interrupted/1.0.0 was stopped."
-    r" Free some room, or name another place with --data_dir \(for downloads --download_dir\), and build again.",
+    r" Free some space, or name another place with --data_dir \(for downloads --download_dir\), and build again.",
     "no more files may be open": r".*Too many open files: .",
     "permission is taken away": r".*Permission denied: .",
     "the folder may not be written to": r".*Permission denied.*/interrupted/",
@@ -69,6 +70,7 @@ REFUSALS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSALS)
 def test_build_to_which_the_system_refuses_something_says_so_and_leaves_no_dataset(name, refusals):
     assert refusals.keys() == REFUSALS.keys()
@@ -112,20 +114,27 @@ def begun(data_dir: Path):
         yield process
 
 
-def test_second_build_of_the_same_dataset_says_that_there_is_one_and_disturbs_it_not(tmp_path):
+def require_refusal(data_dir):
+    second = builder_of(data_dir)
+    with pytest.raises(BuildInProgressError, match=r"Another build of .*/two/1\.0\.0 is .*lock\. Wait until"):
+        second.download_and_prepare()
+    assert not second.data_path.exists()
+
+
+@pytest.mark.slow
+def test_second_build_of_the_same_dataset_does_not_disturb_the_first(tmp_path):
     with begun(tmp_path / "data") as first:
-        second = builder_of(tmp_path / "data")
-        with pytest.raises(BuildInProgressError, match=r"Another build of .*/two/1\.0\.0 is .*lock\. Wait until"):
-            second.download_and_prepare()
-        assert not second.data_path.exists()
+        require_refusal(tmp_path / "data")
         first.communicate("go on\n", timeout=60)
     assert first.returncode == 0
-    assert not failed(verify(second.data_path))
-    builder_of(tmp_path / "data").download_and_prepare()  # Uses the first one's.
+    builder = builder_of(tmp_path / "data")
+    assert not failed(verify(builder.data_path))
+    builder.download_and_prepare()  # Uses the first one's.
 
 
-def test_first_build_that_was_killed_is_in_nobodys_way_and_what_it_left_is_removed(tmp_path):
+def test_second_build_of_the_same_dataset_is_refused_until_the_first_is_killed_and_removes_what_that_left(tmp_path):
     with begun(tmp_path / "data") as first:
+        require_refusal(tmp_path / "data")
         first.send_signal(signal.SIGKILL)
     builder = builder_of(tmp_path / "data")
     folder = builder.data_path.parent

@@ -112,6 +112,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 def test_a_plain_script_without_a_main_guard_builds(tmp_path):
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
     command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "data"), "20"]

@@ -161,7 +161,7 @@ def test_the_copy_buttons_copy_what_they_stand_beside(base, browser):
         copied = browser.execute_async_script("const done = arguments[0]; navigator.clipboard.readText().then(done)")
         code = browser.find_element(By.ID, button.get_attribute("data-copies"))
         assert copied == code.get_attribute("textContent")
-        assert browser.find_element(By.ID, "said").get_attribute("textContent") == "Copied to the clipboard."
+        assert browser.find_element(By.ID, "announcement").get_attribute("textContent") == "Copied to the clipboard."
 
 
 def test_without_a_clipboard_the_text_is_selected_and_copied_the_old_way(catalog_site, browser):

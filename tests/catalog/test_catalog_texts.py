@@ -22,7 +22,7 @@ def rows_of(content):
 
 
 @pytest.fixture
-def make_site(phantom_dir, tmp_path, make_config):
+def make_site(phantom_dir, tmp_path, make_config, no_pictures):
     """Builds a small dataset, and returns its folder, all that its page says, its Croissant and its notice."""
 
     def make(cap=None, **fields):
@@ -74,7 +74,7 @@ def test_the_populations_of_nodule_expert_are_told_as_they_are(make_site, phanto
     assert not any(found[name] for name in training_negatives if name in images["train"])
     for text in (page, said_in(croissant)):
         assert LEFT_OUT not in text
-        assert f"Images taken from front to back (AP): {', '.join(front)}." in text
+        assert f"AP images (front to back): {', '.join(front)}." in text
         assert "Training negatives are No Finding only" in text
         assert f"but neither Nodule nor Mass: {', '.join(other)}." in text
         assert f"nodule or mass they have {', '.join(kept)};" in text

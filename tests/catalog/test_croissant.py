@@ -103,7 +103,7 @@ def test_every_file_is_there_with_its_digest_and_size(jsonld, catalog_site, cata
         assert entry["contentSize"] == f"{len(content)} B"
 
 
-def test_a_changed_file_is_noticed(catalog_data, tmp_path):
+def test_a_changed_file_is_noticed(no_pictures, catalog_data, tmp_path):
     site = write_site(folder_of(catalog_data, "drawn"), tmp_path / "site")
     (site / "metadata.csv").write_text("image_name,label,subset\nx.png,Nodule,train\n")
     with pytest.raises(mlc.GenerationError) as error:
@@ -139,7 +139,7 @@ def test_the_date_is_the_day_of_the_build(jsonld, catalog_data, name):
     assert jsonld["datePublished"][:10] == str(np.datetime64(int(modified), "s"))[:10]
 
 
-def test_a_url_is_where_all_files_are(catalog_data, tmp_path):
+def test_a_url_is_where_all_files_are(no_pictures, catalog_data, tmp_path):
     site = write_site(folder_of(catalog_data, "drawn"), tmp_path / "site", "https://host.test/data")
     jsonld = json.loads((site / "croissant.json").read_text())
     assert jsonld["url"] == "https://host.test/data"

@@ -245,21 +245,10 @@ def test_a_copy_is_brought_to_the_nihs_size_with_everything_in_its_place():
     assert to_source_size(np.zeros((2000, 2000), np.uint8)).shape == (1024, 1024)
 
 
+# More are in bad_inputs.py.
 HEADERS = {
-    "RGB of equal channels": (lambda grey: png(np.dstack([grey] * 3), RGB), "8 bits, colour type 2"),
-    "palette": (lambda grey: png(grey, PALETTE), "8 bits, colour type 3"),
-    "grey with alpha": (lambda grey: png(np.dstack([grey, grey]), GREY_ALPHA), "8 bits, colour type 4"),
-    "16 bits": (lambda grey: png(grey.astype(np.uint16) * 257, GREY), "16 bits, colour type 0"),
-    "interlaced": (lambda grey: png(grey, GREY, interlace=1), "interlace method 1"),
-    "512 x 512": (lambda grey: png(grey[::2, ::2], GREY), "512 x 512 pixels; expected the NIH's 1024 x 1024"),
     "a row less": (lambda grey: png(grey[1:], GREY), "1024 x 1023 pixels"),
     "a column less": (lambda grey: png(grey[:, 1:], GREY), "1023 x 1024 pixels"),
-    "JPEG": (lambda grey: cv2.imencode(".jpg", grey)[1].tobytes(), "not a PNG: .* begins with b'\\\\xff\\\\xd8"),
-    "text": (
-        lambda grey: b"<!DOCTYPE html><html></html>",
-        "not a PNG: it has 28 bytes and begins with b'<!DOCTYPE html>",
-    ),
-    "empty": (lambda grey: b"", "not a PNG: it has 0 bytes"),
     "signature alone": (lambda grey: png(grey, GREY)[:8], "not a PNG: it has 8 bytes"),
     "cut in its header": (lambda grey: png(grey, GREY)[:32], "not a PNG: it has 32 bytes"),
     "line ends converted": (lambda grey: png(grey, GREY).replace(b"\r\n", b"\n"), "not a PNG"),
@@ -273,7 +262,7 @@ def test_what_is_no_png_of_the_release_is_refused_by_its_header(grey, make, expe
         function(make(grey))
 
 
-@pytest.mark.parametrize("left", [33, 40, 1000, 0.25, 0.5, 0.99, -100, -13, -12, -1])
+@pytest.mark.parametrize("left", [33, 0.25, -13, -1])
 def test_cut_png_is_refused(grey, left):
     content = png(grey, GREY)
     cut = content[: int(left * len(content)) if isinstance(left, float) else left]
@@ -281,7 +270,7 @@ def test_cut_png_is_refused(grey, left):
         decode(cut)
 
 
-@pytest.mark.parametrize("place", [29, 37, 41, 60, 0.3, 0.6, 0.9, -16, -13])
+@pytest.mark.parametrize("place", [41, 0.3, 0.9])
 def test_png_with_one_damaged_byte_is_refused(radiograph, place):
     content = bytearray(png(radiograph, GREY))
     content[int(place * len(content)) if isinstance(place, float) else place] ^= 0x10

@@ -89,10 +89,10 @@ def test_images_in_neither_or_both_official_lists_are_refused(phantom_labels, ma
     config = make_config(split="official")
     name = select(phantom_labels, config)["image_name"].iloc[-1]
     neither = {**lists, "train_val": lists["train_val"] - {name}}
-    with pytest.raises(CohortError, match=f"1 images, such as {name}, stand in neither"):
+    with pytest.raises(CohortError, match=f"1 images, such as {name}, are in neither"):
         make_cohort(phantom_labels, config, neither)
     both = {**lists, "test": lists["test"] | {name}}
-    with pytest.raises(CohortError, match=f"such as {name}, stand in both"):
+    with pytest.raises(CohortError, match=f"such as {name}, are in both"):
         make_cohort(phantom_labels, config, both)
 
 
@@ -148,11 +148,11 @@ def test_a_patient_in_two_lists_is_refused_unless_the_config_allows_it(make_conf
 def test_lists_that_leave_a_subset_empty_are_refused(make_config):
     labels = table((image(1), ("Nodule",)), (image(2), ()), (image(3), ("Nodule",)))
     lists = {"train": frozenset(map(image, (1, 2))), "test": frozenset([image(3)])}
-    with pytest.raises(CohortError, match="test subset would have no image without a nodule: .* Look into the lists"):
+    with pytest.raises(CohortError, match="test subset would have no image without a nodule: .* Check the lists"):
         make_cohort(labels, make_config(**LISTS), lists=lists)
     with (
         pytest.warns(UserWarning, match="are in no list"),
-        pytest.raises(CohortError, match="test subset would have no image at all: .* Look into the lists"),
+        pytest.raises(CohortError, match="test subset would have no image at all: .* Check the lists"),
     ):
         make_cohort(labels, make_config(**LISTS, task="findings"), lists=lists | {"test": frozenset([image(9)])})
 

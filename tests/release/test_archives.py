@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 import nih_chest_xray
+from nih_chest_xray import vocabulary
 from nih_chest_xray.catalog.site import write_site
 from nih_chest_xray.config import NAMED_CONFIGS
 from nih_chest_xray.errors import CohortError, ReleaseError, TransferError
@@ -25,10 +26,15 @@ SECOND = ("00000016_000.png", "00000031_000.png")
 """Where the second archive begins and ends, in these tests: of a phantom of 40 patients the NIH's first has all."""
 
 
+def begin_archives_with(names, monkeypatch):
+    for module in (release, vocabulary):
+        monkeypatch.setattr(module, "FIRST_IMAGES", names)
+
+
 @pytest.fixture
 def small_archives(monkeypatch):
     behind = [f"{number:08d}_000.png" for number in range(50, 59)]
-    monkeypatch.setattr(release, "_FIRST_IMAGES", ("00000001_000.png", *SECOND, *behind))
+    begin_archives_with(("00000001_000.png", *SECOND, *behind), monkeypatch)
 
 
 @pytest.fixture
@@ -94,7 +100,7 @@ def test_first_archive_has_1591_images_214_nodules_and_2_gb_to_download(real_dir
 
 
 def test_a_build_has_the_archives_images_in_the_subsets_of_a_full_build_and_needs_no_others(
-    small_archives, second_dir, phantom_dir, tmp_path, make_config
+    no_pictures, small_archives, second_dir, phantom_dir, tmp_path, make_config
 ):
     fields = {"image_size": 16, "augmented_copies": 1}
     whole = rows(build(make_config(**fields), phantom_dir, tmp_path / "whole"))
@@ -115,7 +121,7 @@ def test_a_build_has_the_archives_images_in_the_subsets_of_a_full_build_and_need
     assert said in (tmp_path / "site" / "index.html").read_text().replace("&#39;", "'")
     croissant = json.loads((tmp_path / "site" / "croissant.json").read_text())
     assert croissant["description"].startswith(said)
-    assert any("is no random part of all" in bias for bias in croissant["rai:dataBiases"])
+    assert any("is not a random sample" in bias for bias in croissant["rai:dataBiases"])
 
 
 @pytest.mark.parametrize(
@@ -142,17 +148,17 @@ def test_what_the_archives_lack_is_said(phantom_dir, make_config, monkeypatch):
     train = cohort[cohort["subset"] == "train"]
     name = train.loc[~train["positive"], "image_name"].iloc[0]
     behind = f"{name.removesuffix('.png')}_.png"  # So the third archive has this image alone.
-    monkeypatch.setattr(release, "_FIRST_IMAGES", ("0", "0", name, behind, *["9"] * 8))
+    begin_archives_with(("0", "0", name, behind, *["9"] * 8), monkeypatch)
     with pytest.warns(UserWarning, match=r"archives=\[3\]") as warned:
         assert len(planned(make_config(archives=[3]), phantom_dir)) == 1
     texts = [str(warning.message) for warning in warned]
     assert "config 'test', archives=[3]: the dataset will have no subset validation and no test." in texts
     assert "config 'test', archives=[3]: train has no image of Nodule: AUROC is undefined there." in texts
-    with pytest.raises(CohortError, match=r"'test', archives=\[12\]: none of the config's images is in these"):
+    with pytest.raises(CohortError, match=r"'test', archives=\[12\]: these hold none of the config's images"):
         planned(make_config(archives=[12]), phantom_dir)
 
 
-def test_the_page_names_several_archives(small_archives, phantom_dir, tmp_path, make_config):
+def test_the_page_names_several_archives(no_pictures, small_archives, phantom_dir, tmp_path, make_config):
     config = make_config(archives=[3, 1, 2], image_size=16)
     builder = build(config, phantom_dir, tmp_path)
     write_site(builder.data_path, tmp_path / "site")

@@ -170,7 +170,7 @@ def test_images_without_any_archive_fetch_all_twelve(tmp_path, capsys):
     assert (
         "30,805 of the 30,805 images that this config needs are not in nowhere. They are in 12 of the NIH's archives"
         " (45.0 GB)."
-    ) in capsys.readouterr().out
+    ) in capsys.readouterr().err
 
 
 def test_images_that_cannot_be_fetched_are_counted_with_examples_and_both_ways_out():

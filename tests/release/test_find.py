@@ -363,7 +363,7 @@ DOUBTFUL = {
         ARCHIVE_BYTES["images_001.tar.gz"],
         ["the NIH's images_002.tar.gz has"],
     ),
-    "a number that the NIH has not": ("images_13.tar.gz", OTHER, ["none of the NIH's twelve archives"]),
+    "a number that the NIH has not": ("images_13.tar.gz", OTHER, ["is not one of the NIH's twelve archives"]),
 }
 
 
@@ -598,7 +598,7 @@ def test_folder_of_originals_and_copies_is_told_apart_image_by_image(tmp_path):
 @pytest.mark.parametrize("name", ["nowhere", "file.csv"])
 def test_folder_that_is_none_is_an_error(tmp_path, name):
     write(tmp_path, {"file.csv": b"x"})
-    with pytest.raises(ReleaseError, match=f"{name} is not a directory. Give the folder in which the NIH's files are"):
+    with pytest.raises(ReleaseError, match=f"{name} is not a directory. Name the folder that holds the NIH's files"):
         find(tmp_path / name)
 
 

@@ -250,7 +250,7 @@ def test_a_drip_is_given_up_and_asked_for_again(server, folder):
 
 def test_a_server_that_drips_for_ever_is_told(server, folder):
     server.usual = dripping
-    with pytest.raises(TransferError, match=rf"{NAME} from http.*bytes came in 0 s; tried {TRIES} times"):
+    with pytest.raises(TransferError, match=rf"{NAME} from http.*bytes arrived in 0 s; tried {TRIES} times"):
         get(server, folder)
     assert list(content_of(folder)) == [f"{NAME}.part"]
 
@@ -285,7 +285,7 @@ def test_an_answer_that_is_not_the_part_that_was_asked_for_begins_the_file_anew(
     get(server, folder)
     assert content_of(folder) == {NAME: CONTENT}
     assert len(server.asked) == asked
-    assert "its parts do not make the NIH's file" not in capsys.readouterr().out  # They were never mixed.
+    assert "its parts do not make up the NIH's file" not in capsys.readouterr().err  # They were never mixed.
 
 
 def test_a_run_goes_on_with_the_part_that_an_earlier_one_left(server, folder):
@@ -515,7 +515,7 @@ def test_what_no_download_can_have_left_is_refused_in_the_place_of_a_part(make, 
     folder.mkdir(parents=True)
     make(folder / f"{NAME}.part", elsewhere)
     before = (folder / f"{NAME}.part").lstat()
-    with pytest.raises(ReleaseError, match=rf"{NAME}\.part is not what a download has left.*move it away"):
+    with pytest.raises(ReleaseError, match=rf"{NAME}\.part was not left by a download.*move it away"):
         get(server, folder)
     after = (folder / f"{NAME}.part").lstat()
     assert (after.st_ino, after.st_mtime_ns, after.st_size) == (before.st_ino, before.st_mtime_ns, before.st_size)
@@ -695,7 +695,7 @@ def test_a_second_process_waits_for_the_first_says_so_and_takes_what_it_got(serv
         holder.stdin.flush()
         get(server, folder, **files)
     assert [path for path, _ in server.asked] == ["/b"]
-    assert f"Another process downloads into {folder}: waiting" in capfd.readouterr().out
+    assert f"Another process is downloading into {folder}: waiting" in capfd.readouterr().err
 
 
 def test_finished_files_are_had_while_another_process_downloads(server, folder):
@@ -750,7 +750,7 @@ def test_the_bar_counts_the_bytes_of_all_files_and_those_that_were_there(server,
     leave_part(folder, CONTENT[:100_000])
     get(server, folder, **{NAME: server.known(), "b": server.known("b", bytes(100_000))})
     told = capfd.readouterr()
-    assert f"Downloading {NAME}, b into {folder}: 0.00 GB." in told.out
+    assert f"Downloading {NAME}, b into {folder}: 300.0 kB." in told.err
     assert "download:  25 %, 100kB of 400kB" in told.err
     assert "download: 100 %, 400kB of 400kB" in told.err
 
@@ -760,8 +760,8 @@ def test_the_bar_goes_back_where_a_file_begins_anew(server, folder, capfd):
     get(server, folder)
     told = capfd.readouterr()
     assert "100 %, 300kB of 300kB" in told.err
-    assert f"{NAME}: the connection was lost" in told.out
-    assert "after 100,000 of 300,000 bytes. Trying again in 0 s." in told.out
+    assert f"{NAME}: the connection was lost" in told.err
+    assert "after 100,000 of 300,000 bytes. Trying again in 0 s." in told.err
 
 
 def test_no_bar_is_shown_where_the_user_wants_none(server, folder, capfd):

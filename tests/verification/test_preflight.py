@@ -99,7 +99,7 @@ def test_table_that_is_missing_or_bad_is_told_and_the_rest_skipped(release):
 def test_images_without_tables_are_counted_all_the_same(release):
     (release / "Data_Entry_2017_v2020.csv").unlink()
     images = len(list((release / "images").glob("*.png")))
-    assert checked(release)["images"].seen.startswith(f"{images:,} beside archives")
+    assert checked(release)["images"].seen.startswith(f"{images:,} outside archives")
 
 
 def test_archive_of_unknown_contents_is_not_taken_for_all_images(release, phantom):

@@ -1,9 +1,9 @@
 "use strict";
 {
   const byId = (id) => document.getElementById(id);
-  const say = (text) => { byId("said").textContent = text; };
+  const announce = (text) => { byId("announcement").textContent = text; };
 
-  // Where a page may not write to the clipboard, the old command copies what is selected.
+  // If the page may not write to the clipboard, the old command copies the selection.
   const copySelected = (node) => {
     const range = document.createRange();
     range.selectNodeContents(node);
@@ -25,7 +25,7 @@
         copied = copySelected(node);
       }
       text.data = copied ? "Copied" : "Selected";
-      say(copied ? "Copied to the clipboard." : "Selected, to be copied by hand.");
+      announce(copied ? "Copied to the clipboard." : "Selected. Copy it with the keyboard.");
       setTimeout(() => { text.data = "Copy"; }, 2000);
     });
   }
@@ -63,7 +63,7 @@
       if (event.key === "ArrowLeft") show(shown - 1);
       if (event.key === "ArrowRight") show(shown + 1);
     });
-    // The picture that was looked at last, so that who came by keyboard goes on from there.
+    // Return the focus to the last picture shown, so that keyboard users continue from there.
     viewer.addEventListener("close", () => links[shown].focus());
   }
 }
