@@ -13,7 +13,7 @@ from nih_chest_xray.nih_chest_xray_dataset_builder import Builder
 if TYPE_CHECKING:
     from nih_chest_xray.planning.splitters import BalancedGroupKFold, BalancedGroupShuffleSplit
 
-__version__ = "1.0.0"
+__version__ = "2.0.0"
 
 __all__ = [
     "BalancedGroupKFold",

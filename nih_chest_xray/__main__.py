@@ -24,7 +24,7 @@ from nih_chest_xray.errors import CatalogError, UsageError, line
 
 _DIR = "the folder with the NIH's files; it is only read"
 _CONFIG = "a config's name, or a JSON object of its fields (default: %(default)s)"
-_BUILT = "where datasets were built, or the folder of one of them, such as …/nih_chest_xray/nodule/1.0.0"
+_BUILT = "where datasets were built, or the folder of one of them, such as …/nih_chest_xray/nodule/2.0.0"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

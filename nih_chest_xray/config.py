@@ -37,9 +37,9 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
     )
     task: str = _field(
         "binary",
-        "'binary' is the findings in `positive` against what `negative` says. 'findings' is all images, multi-label with"
-        " the 14 findings. 'nodule_expert' is Nodule or Mass against neither, with text-mined labels in training and"
-        " radiologists' labels in validation and test.",
+        "'binary' is the findings in `positive` against what `negative` says. 'findings' is all images, multi-label"
+        " with the 14 findings. 'nodule_expert' is Nodule or Mass against neither, with text-mined labels in training"
+        " and radiologists' labels in validation and test.",
     )
     positive: tuple[str, ...] = _field(
         ("Nodule",), "Findings that make an image positive, for the task 'binary'. One of them is enough."

@@ -150,4 +150,4 @@ def no_pictures(monkeypatch):
 def sound(once, phantom_dir) -> Path:
     """The folder of a dataset with two copies of each training nodule, at 64 pixels."""
     fields = {"name": "built", "augmented_copies": 2, "image_size": 64, "healthy_stride": 4}
-    return once("sound", lambda folder: build(phantom_dir, folder, **fields)) / "nih_chest_xray" / "built" / "1.0.0"
+    return once("sound", lambda folder: build(phantom_dir, folder, **fields)) / "nih_chest_xray" / "built" / "2.0.0"

@@ -127,7 +127,7 @@ def both(*changes: Change) -> Change:
 
 def beside(folder: Path) -> None:
     """A sound dataset of another config: with two of them, a catalog's page lies in a folder of the config's name."""
-    other = shutil.copytree(folder, folder.parents[1] / "other" / "1.0.0")
+    other = shutil.copytree(folder, folder.parents[1] / "other" / "2.0.0")
     put(METADATA, "config", "name", "other")(other)
     put(INFO, "configName", "other")(other)
 
@@ -334,7 +334,7 @@ def of_metadata() -> Iterator[tuple[str, Change]]:
 
 
 def of_dataset_info() -> Iterator[tuple[str, Change]]:
-    for told, version in {"up": "../../1.0.0", "with a newline": "1.0.0\n", "null": None, "huge": "9" * 5000}.items():
+    for told, version in {"up": "../../2.0.0", "with a newline": "2.0.0\n", "null": None, "huge": "9" * 5000}.items():
         yield f"version {told}", put(INFO, "version", version)
     for told, name in {"up": "../../x", "null": None, "empty": "", "another": "other"}.items():
         yield f"configName {told}", put(INFO, "configName", name)
@@ -503,7 +503,7 @@ def cases() -> dict[str, Case]:
 
 def lay_out(case: Case, built: Path, root: Path) -> Path:
     """Makes a case's dataset below an empty folder, with a folder beside it that nobody may touch."""
-    folder = root / "data" / "nih_chest_xray" / CONFIG / "1.0.0"
+    folder = root / "data" / "nih_chest_xray" / CONFIG / "2.0.0"
     shutil.copytree(built, folder)
     (root / "canary").mkdir()
     (root / SITE).parent.mkdir(parents=True)

@@ -60,7 +60,7 @@ class Stage:
         self.release = folder / "release"
         self.data_dir = folder / "data"
         self.config_dir = self.data_dir / "nih_chest_xray" / "interrupted"
-        self.dataset = self.config_dir / "1.0.0"
+        self.dataset = self.config_dir / "2.0.0"
         self.site = folder / "sites" / "site"
         self._said, self._error = folder / "said", folder / "error"
         self._copies = copies
@@ -79,10 +79,10 @@ class Stage:
             self.release / "weights" / "best.h5",
             self.data_dir / "notes.txt",
             self.data_dir / "downloads" / "nih_chest_xray" / "notes.txt",
-            self.data_dir / "nih_chest_xray" / "mine" / "1.0.0" / "dataset_info.json",
+            self.data_dir / "nih_chest_xray" / "mine" / "2.0.0" / "dataset_info.json",
             self.config_dir / "notes.txt",
-            self.config_dir / "incomplete.MINE01_1.0.0" / "notes.txt",
-            self.config_dir / "replaced.MINE01_1.0.0" / "notes.txt",
+            self.config_dir / "incomplete.MINE01_2.0.0" / "notes.txt",
+            self.config_dir / "replaced.MINE01_2.0.0" / "notes.txt",
             self.site.parent / ".site.mine" / "notes.txt",
             self.site.parent / ".site.mine" / ".lock",
         ):
@@ -174,8 +174,8 @@ class Stage:
         self._expect(act, 0, before)
         self.require_foreign_files()
         beside = {path.name for path in self.config_dir.iterdir()} | {path.name for path in self.site.parent.iterdir()}
-        mine = {"notes.txt", "incomplete.MINE01_1.0.0", "replaced.MINE01_1.0.0", ".site.mine"}
-        assert beside - mine <= {".1.0.0.lock", "1.0.0", "site", ".site.lock"}, f"something is left: {beside}"
+        mine = {"notes.txt", "incomplete.MINE01_2.0.0", "replaced.MINE01_2.0.0", ".site.mine"}
+        assert beside - mine <= {".1.0.0.lock", "2.0.0", "site", ".site.lock"}, f"something is left: {beside}"
 
     def _expect(self, act: Callable[[], None], wanted: int, before: Callable = lambda: None) -> None:
         _, status = os.waitpid(self.start(act, before), 0)
@@ -230,7 +230,7 @@ def kill(stage: Stage, options: argparse.Namespace) -> None:
 
 
 def _after_build(stage: Stage, expected: dict[str, str], _site: dict[str, str]) -> str:
-    folders = [path for path in stage.config_dir.glob("incomplete.*") if path.name != "incomplete.MINE01_1.0.0"]
+    folders = [path for path in stage.config_dir.glob("incomplete.*") if path.name != "incomplete.MINE01_2.0.0"]
     assert len(folders) <= 1, f"what an earlier build left still exists: {folders}"
     if stage.dataset.exists():
         assert stage.take_away() == expected, "half a dataset has its final name"
@@ -251,7 +251,7 @@ def _after_replace(stage: Stage, expected: dict[str, str], _site: dict[str, str]
     if stage.dataset.exists():
         assert digests_of(stage.dataset) == expected, "half a dataset has its final name"
         return "a whole dataset"
-    aside = [path for path in stage.config_dir.glob("replaced.*") if path.name != "replaced.MINE01_1.0.0"]
+    aside = [path for path in stage.config_dir.glob("replaced.*") if path.name != "replaced.MINE01_2.0.0"]
     assert any(digests_of(path) == expected for path in aside), "neither the old dataset nor the new one exists"
     return "the old dataset aside"
 

@@ -78,7 +78,7 @@ def files_below(folder):
 
 def test_a_build_says_where_it_is_how_many_examples_it_has_and_how_to_load_it(built, home):
     where, examples, load, code = built.stdout.splitlines()
-    folder = home / "data" / "nih_chest_xray" / "part" / "1.0.0"
+    folder = home / "data" / "nih_chest_xray" / "part" / "2.0.0"
     rows = [row.rsplit(",", 1)[1] for row in (folder / "metadata.csv").read_text().splitlines()[1:]]
     assert where == f"Built: {folder}"
     assert examples == f"Examples: {', '.join(f'{subset} {rows.count(subset)}' for subset in SUBSETS)}"
@@ -107,25 +107,25 @@ def test_the_stderr_of_a_build_has_its_warnings_and_its_bar_alone(built, release
 
 def test_a_tilde_in_a_data_dir_is_the_home_folder(built, home):
     assert built.returncode == 0
-    assert (home / "data" / "nih_chest_xray" / "part" / "1.0.0" / "metadata.csv").exists()
+    assert (home / "data" / "nih_chest_xray" / "part" / "2.0.0" / "metadata.csv").exists()
     assert not Path("~").exists()
 
 
 def test_a_second_build_says_that_the_dataset_exists_and_is_reused(built, home, release, capsys, monkeypatch):
     monkeypatch.setenv("HOME", str(home))
-    before = {path: path.stat().st_mtime_ns for path in (home / "data").rglob("1.0.0/*")}
+    before = {path: path.stat().st_mtime_ns for path in (home / "data").rglob("2.0.0/*")}
     assert run("build", "--config", PART, "--manual_dir", release, "--data_dir", "~/data") == 0
     told = capsys.readouterr()
     assert told.out == built.stdout.replace("Built: ", "Exists and is reused: ")
     assert one_line(told.err).startswith("warning: ")
-    assert {path: path.stat().st_mtime_ns for path in (home / "data").rglob("1.0.0/*")} == before
+    assert {path: path.stat().st_mtime_ns for path in (home / "data").rglob("2.0.0/*")} == before
 
 
 def test_another_format_of_a_dataset_that_exists_is_refused_with_the_command_that_adds_it(built, home, release, capsys):
     data_dir = home / "data"
     assert run("build", "--config", PART, "--data-dir", data_dir, "--file-format", "parquet") == 1
     error = one_line(capsys.readouterr().err)
-    folder = data_dir / "nih_chest_xray" / "part" / "1.0.0"
+    folder = data_dir / "nih_chest_xray" / "part" / "2.0.0"
     assert f"`tfds convert_format --dataset_version_dir {folder} --out_file_format parquet`" in error
 
 
@@ -199,7 +199,7 @@ def test_a_broken_image_is_said_in_one_line_of_whole_sentences(release, tmp_path
     assert error.startswith("nih-chest-xray build: 1 image is broken: ")
     assert "; get this image again. Get these images again, or build without them" in error
     assert [line for line in before if not line.startswith(("warning: ", "nih_chest_xray/part: "))] == []
-    assert not list(tmp_path.rglob("*1.0.0"))
+    assert not list(tmp_path.rglob("*2.0.0"))
 
 
 def test_without_a_manual_dir_and_a_network_the_error_says_what_to_do(tmp_path, capsys, monkeypatch):

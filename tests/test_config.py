@@ -70,7 +70,7 @@ LISTS = {"split": "lists", "split_lists": {"train": "train.txt", "test": "test.t
         ({"archives": ["1"]}, r"archives=\['1'\]"),
         ({"archives": [True]}, r"archives=\[True\]"),
         ({"split": "random"}, "split='random'; expected 'stratified' or 'official' or 'lists' or 'expert'"),
-        ({"split": "expert"}, "split='expert'; expected 'stratified' or 'official' or 'lists' with task='nodule'"),
+        ({"split": "expert"}, "split='expert'; expected 'stratified' or 'official' or 'lists' with task='binary'"),
         (LISTS | {"task": "nodule_expert"}, "split='lists'; expected 'expert' with task='nodule_expert'"),
         ({"split": "lists"}, "split_lists=None; expected the path of a list for 'train' and for 'validation', 'test'"),
         (LISTS | {"split_lists": ["a.txt", "b.txt"]}, "split_lists=.*; expected the path of a list for 'train'"),

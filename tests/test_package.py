@@ -93,7 +93,7 @@ def test_tfds_build_works_in_the_checkout_from_json_and_publishes(phantom_dir, t
     paths = ("--manual_dir", phantom_dir, "--data_dir", tmp_path / "data", "--publish_dir", tmp_path / "published")
     done = tfds_build("nih_chest_xray", "--config", config, *paths, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    published = tmp_path / "published" / "nih_chest_xray" / "mine" / "1.0.0"
+    published = tmp_path / "published" / "nih_chest_xray" / "mine" / "2.0.0"
     rows = (published / "metadata.csv").read_text().splitlines()
     train = tfds.load("nih_chest_xray/mine", data_dir=tmp_path / "published", split="train")
     assert len(train) == sum(row.endswith(",train") for row in rows) > 0

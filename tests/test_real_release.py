@@ -120,7 +120,12 @@ def test_findings_are_multi_hot_as_the_label_file_says_and_boxes_are_the_nihs(re
         for name, finding, *numbers in list(csv.reader(file))[1:]:
             x, y, w, h = (float(number) / 1024 for number in numbers[:4])
             boxes[name].append((FINDINGS.index(finding.replace("Infiltrate", "Infiltration")), y, x, y + h, x + w))
-    marked = {name: example["bboxes"] for name, (example, _) in stored.items() if len(example["bboxes"]["finding"])}
+    marked = {}
+    for name, (example, _) in stored.items():
+        filled = example["bboxes"]["finding"] >= 0
+        assert not example["bboxes"]["bbox"][~filled].any()
+        if filled.any():
+            marked[name] = {key: values[filled] for key, values in example["bboxes"].items()}
     assert set(marked) == set(boxes) & set(stored)
     assert len(marked) >= 7
     for name, found in marked.items():

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
 PAGE_CODES = ("tensorflow", "namespace")
-PLACE = Path("nih_chest_xray", "sample", "1.0.0")
+PLACE = Path("nih_chest_xray", "sample", "2.0.0")
 NOT_INSTALLED = '''
 import hashlib, json, os, sys
 

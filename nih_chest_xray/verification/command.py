@@ -21,7 +21,7 @@ _NAMES = (
 )
 _ALONE = 8
 """How many of these need no release."""
-_ADVICE = "Name the data_dir in which datasets were built, or the folder of one, such as …/nih_chest_xray/nodule/1.0.0."
+_ADVICE = "Name the data_dir in which datasets were built, or the folder of one, such as …/nih_chest_xray/nodule/2.0.0."
 
 
 def verify(folder: epath.PathLike, manual_dir: epath.PathLike | None = None, images: int | None = None) -> list[Check]:

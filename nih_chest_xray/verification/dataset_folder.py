@@ -39,7 +39,7 @@ _LIMITS = {
     "metadata.csv": 64 << 20,
     "examples.csv": 256 << 20,
 }
-"""Largest size of each file in bytes. A build of the whole release has 5,000, 7,000, 3,000, 5,000,000 and 20,000,000 bytes."""
+"""Largest size of each file in bytes. Those of the whole release have 5,000, 7,000, 3,000, 5,000,000 and 20,000,000."""
 _MAJOR = "2"
 """The major version of datasets that this package reads as its own."""
 _LABELS = ".labels.txt"

@@ -109,7 +109,7 @@ def _default(own, size: int, data_dir: str) -> str:
     features = dict(own.info.features) | {"image": tfds.features.Image(shape=(size, size, 1))}
 
     class Default(tfds.core.GeneratorBasedBuilder):
-        VERSION = tfds.core.Version("1.0.0")
+        VERSION = tfds.core.Version("2.0.0")
         name = f"default{size}"
 
         def _info(self):

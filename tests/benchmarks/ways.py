@@ -50,7 +50,7 @@ def plain_builder() -> type:
     import tensorflow_datasets as tfds
 
     class Plain(tfds.core.GeneratorBasedBuilder):
-        VERSION = tfds.core.Version("1.0.0")
+        VERSION = tfds.core.Version("2.0.0")
         MANUAL_DOWNLOAD_INSTRUCTIONS = "A folder of images and the label file."
 
         def _info(self):

@@ -65,7 +65,7 @@ def test_dataset_that_lacks_any_one_of_its_files_is_built_anew_and_says_so(whole
         with pytest.warns(UserWarning, match=rf"not a complete dataset: .*{name} does not exist.* rebuilt"):
             builder_of(tmp_path / "data", whole[1]).download_and_prepare()
         assert files_of(builder.data_path) == expected
-        assert [path.name for path in builder.data_path.parent.glob("*.*_1.0.0")] == []
+        assert [path.name for path in builder.data_path.parent.glob("*.*_2.0.0")] == []
 
 
 @pytest.mark.parametrize("change", [-1, pytest.param(1, marks=pytest.mark.slow)], ids=["cut", "longer"])

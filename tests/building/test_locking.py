@@ -61,7 +61,7 @@ REFUSALS = {
     "a file may not grow, tfrecord": r".*File too large",
     "a file may not grow, array_record": r".*File too large",
     "a file may not grow, parquet": r".*File too large",
-    "the disk is full": r"OSError: \[Errno 28\] No space left on device. The build of .*/interrupted/1.0.0 was stopped."
+    "the disk is full": r"OSError: \[Errno 28\] No space left on device. The build of .*/interrupted/2.0.0 was stopped."
     r" Free some space, or name another place with --data_dir \(for downloads --download_dir\), and build again.",
     "no more files may be open": r".*Too many open files: .",
     "permission is taken away": r".*Permission denied: .",
@@ -138,19 +138,19 @@ def test_second_build_of_the_same_dataset_is_refused_until_the_first_is_killed_a
         first.send_signal(signal.SIGKILL)
     builder = builder_of(tmp_path / "data")
     folder = builder.data_path.parent
-    assert list(folder.glob("incomplete.*_1.0.0"))
+    assert list(folder.glob("incomplete.*_2.0.0"))
     builder.download_and_prepare()
-    assert sorted(path.name for path in folder.iterdir()) == [".1.0.0.lock", "1.0.0"]
+    assert sorted(path.name for path in folder.iterdir()) == [".1.0.0.lock", "2.0.0"]
 
 
 OTHERS = (
-    "b/incomplete.XYZ123_1.0.0/dataset_info.json",  # Of another config.
+    "b/incomplete.XYZ123_2.0.0/dataset_info.json",  # Of another config.
     "a/incomplete.XYZ123_2.0.0/dataset_info.json",  # Of another version.
-    "a/incomplete.XYZ123_1.0.0/notes.txt",
-    "a/incomplete.ABC123_1.0.0/beam/notes.txt",
-    "a/incomplete.mine_1.0.0/dataset_info.json",
+    "a/incomplete.XYZ123_2.0.0/notes.txt",
+    "a/incomplete.ABC123_2.0.0/beam/notes.txt",
+    "a/incomplete.mine_2.0.0/dataset_info.json",
     "a/incomplete.old_notes/notes.txt",
-    "a/replaced.XYZ123_1.0.0/notes.txt",
+    "a/replaced.XYZ123_2.0.0/notes.txt",
     "a/notes/notes.txt",
 )
 
@@ -160,33 +160,33 @@ def test_files_that_no_build_of_this_dataset_made_are_not_removed(tmp_path):
     for name in OTHERS:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("somebody's")
-    with only_build(epath.Path(tmp_path / "a" / "1.0.0")), old_kept(epath.Path(tmp_path / "a" / "1.0.0")):
+    with only_build(epath.Path(tmp_path / "a" / "2.0.0")), old_kept(epath.Path(tmp_path / "a" / "2.0.0")):
         pass
     for name in OTHERS:
         assert (tmp_path / name).read_text() == "somebody's"
 
 
 def test_leftover_that_cannot_be_removed_is_told_and_stops_nothing(tmp_path):
-    left = tmp_path / "incomplete.XYZ123_1.0.0"
+    left = tmp_path / "incomplete.XYZ123_2.0.0"
     left.mkdir()
     (left / "features.json").write_text("")
     (left / "mine.txt").write_text("")
     entered = []
     with (
-        pytest.warns(UserWarning, match=r"incomplete.XYZ123_1.0.0 is left as it is: it holds 'mine.txt', which is not"),
-        only_build(epath.Path(tmp_path / "1.0.0")),
+        pytest.warns(UserWarning, match=r"incomplete.XYZ123_2.0.0 is left as it is: it holds 'mine.txt', which is not"),
+        only_build(epath.Path(tmp_path / "2.0.0")),
     ):
         entered.append(sorted(path.name for path in left.iterdir()))
     assert entered == [["features.json", "mine.txt"]]
 
 
 def test_dataset_that_is_replaced_stays_until_the_new_one_has_its_name_and_comes_back_if_that_fails(tmp_path):
-    dataset = epath.Path(tmp_path / "1.0.0")
+    dataset = epath.Path(tmp_path / "2.0.0")
     dataset.mkdir()
     (dataset / "metadata.csv").write_text("old")
 
     def aside() -> list[str]:
-        return [path.read_text() for path in tmp_path.glob("replaced.*_1.0.0/metadata.csv")]
+        return [path.read_text() for path in tmp_path.glob("replaced.*_2.0.0/metadata.csv")]
 
     with contextlib.suppress(KeyboardInterrupt), old_kept(dataset):
         assert not dataset.exists()
@@ -202,7 +202,7 @@ def test_dataset_that_is_replaced_stays_until_the_new_one_has_its_name_and_comes
 
 
 def test_where_there_are_no_locks_a_build_goes_on_with_a_warning_and_removes_nothing(tmp_path, monkeypatch):
-    left = tmp_path / "incomplete.XYZ123_1.0.0"
+    left = tmp_path / "incomplete.XYZ123_2.0.0"
     left.mkdir()
 
     def refuse(*_arguments):
@@ -211,7 +211,7 @@ def test_where_there_are_no_locks_a_build_goes_on_with_a_warning_and_removes_not
     monkeypatch.setattr("filelock.FileLock.acquire", refuse)
     with (
         pytest.warns(UserWarning, match="file system without locks .No locks available.: take care"),
-        only_build(epath.Path(tmp_path / "1.0.0")),
+        only_build(epath.Path(tmp_path / "2.0.0")),
     ):
         assert left.exists()
 
@@ -257,7 +257,7 @@ def test_remote_folder_is_built_and_downloaded_to_without_a_lock(monkeypatch):
     entered = []
     monkeypatch.setattr("filelock.FileLock.acquire", lambda *_arguments: pytest.fail("there is no such lock"))
     bucket = epath.Path("gs://bucket/data")
-    with only_build(bucket / "1.0.0"), locks.take(bucket / ".nih_chest_xray.lock"):
+    with only_build(bucket / "2.0.0"), locks.take(bucket / ".nih_chest_xray.lock"):
         entered.append(bucket)
     assert entered
 

@@ -32,7 +32,7 @@ RAI = [
 
 
 def folder_of(catalog_data, name):
-    return catalog_data / "nih_chest_xray" / name / "1.0.0"
+    return catalog_data / "nih_chest_xray" / name / "2.0.0"
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
@@ -113,7 +113,7 @@ def test_a_changed_file_is_noticed(no_pictures, catalog_data, tmp_path):
 
 def test_what_a_reader_has_to_know_is_said(jsonld, name):
     assert not [key for key in RAI if not jsonld.get(key)]
-    assert jsonld["version"] == "1.0.0"
+    assert jsonld["version"] == "2.0.0"
     assert jsonld["conformsTo"][1] == "http://mlcommons.org/croissant/RAI/1.0"
     everything = json.dumps(jsonld)
     if name == "drawn":

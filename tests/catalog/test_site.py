@@ -52,7 +52,7 @@ def data_dir(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tiny(data_dir):
     """The folder of one of them."""
-    return data_dir / "nih_chest_xray" / "tiny" / "1.0.0"
+    return data_dir / "nih_chest_xray" / "tiny" / "2.0.0"
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_a_dataset_out_of_its_place_is_opened_by_its_folder(no_pictures, tiny, t
 
 
 def test_a_folder_with_several_formats_is_shown_whole_and_its_code_reads_it(no_pictures, tiny, tmp_path):
-    folder = shutil.copytree(tiny, tmp_path / "nih_chest_xray" / "tiny" / "1.0.0")
+    folder = shutil.copytree(tiny, tmp_path / "nih_chest_xray" / "tiny" / "2.0.0")
     for file_format in ("array_record", "parquet"):
         convert_dataset(out_dir=None, out_file_format=file_format, dataset_version_dir=[folder], num_workers=1)
     out = write_site(tmp_path, tmp_path / "site")
@@ -144,7 +144,7 @@ def test_a_folder_with_several_formats_is_shown_whole_and_its_code_reads_it(no_p
 @pytest.mark.parametrize("url", ["https://host.test/data/", "gs://bucket/data"])
 def test_a_url_is_where_everything_is_said_to_be(url, quick, data_dir, tiny, tmp_path):
     out = write_site(data_dir / "nih_chest_xray" / "tiny", tmp_path / "site", url)
-    folder = f"{url.rstrip('/')}/1.0.0"
+    folder = f"{url.rstrip('/')}/2.0.0"
     places = [line.split("\t")[0] for line in (out / "manifest.tsv").read_text().splitlines()[1:]]
     assert sorted(places) == sorted(f"{folder}/{p.name}" for p in tiny.iterdir())
     page = Page(out / "index.html")
@@ -155,17 +155,17 @@ def test_a_url_is_where_everything_is_said_to_be(url, quick, data_dir, tiny, tmp
         assert f'tfds.builder_from_directory(\n    "{folder}"' in code
     else:
         assert "wget" in page.by_id("fetch")["text"]
-        assert '"nih_chest_xray/tiny:1.0.0",\n    data_dir="DATA_DIR"' in code
+        assert '"nih_chest_xray/tiny:2.0.0",\n    data_dir="DATA_DIR"' in code
 
 
 def test_of_several_versions_the_newest_is_shown_and_the_others_are_named(tiny, tmp_path):
-    for version in ("1.0.0", "1.0.10", "1.0.9"):
+    for version in ("2.0.0", "2.0.10", "2.0.9"):
         folder = shutil.copytree(tiny, tmp_path / "data" / "nih_chest_xray" / "tiny" / version)
         info = json.loads((folder / "dataset_info.json").read_text())
         (folder / "dataset_info.json").write_text(json.dumps(info | {"version": version}))
     [built] = find_datasets(tmp_path / "data")
-    assert built.versions == ("1.0.10", "1.0.9", "1.0.0")
-    assert built.path.name == built.version == "1.0.10"
+    assert built.versions == ("2.0.10", "2.0.9", "2.0.0")
+    assert built.path.name == built.version == "2.0.10"
 
 
 def test_a_folder_without_datasets_is_one_line_and_no_site(tmp_path, capsys):
@@ -218,7 +218,7 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(quick, data_dir, tiny,
         shown[kind] = sys.stderr.getvalue()
     assert shown[io.StringIO] == ""
     last = shown[Terminal].splitlines()[-1].split("\r")[-1]
-    total = len(listed(tiny)) + len(listed(data_dir / "nih_chest_xray" / "other" / "1.0.0"))
+    total = len(listed(tiny)) + len(listed(data_dir / "nih_chest_xray" / "other" / "2.0.0"))
     assert f"| {total}/{total} [" in last
     assert shown[Terminal].count("\n") == 1  # One bar.
     for name in ("tiny", "other"):

@@ -20,7 +20,7 @@ def draw(data_dir: str | None, path: Path) -> None:
     train = {
         example["image_name"].decode(): {
             "image": example["image"],
-            "boxes": example["bboxes"]["bbox"],
+            "boxes": example["bboxes"]["bbox"][example["bboxes"]["finding"] >= 0],
             **{key: values[int(example[key])] for key, values in names.items()},
         }
         for example in tfds.as_numpy(builder.as_dataset(split="train"))

@@ -38,7 +38,7 @@ def names_in(place: Path) -> list[str]:
     ],
 )
 def test_unfinished_build_is_removed_with_all_that_builds_write(tmp_path, names):
-    remove(folder_of(tmp_path / "incomplete.AB12CD_1.0.0", *names), UNFINISHED, within=epath.Path(tmp_path))
+    remove(folder_of(tmp_path / "incomplete.AB12CD_2.0.0", *names), UNFINISHED, within=epath.Path(tmp_path))
     assert names_in(tmp_path) == []
 
 
@@ -73,7 +73,7 @@ def test_site_with_one_file_of_somebody_else_is_left_with_all_that_is_in_it(tmp_
     ["notes.txt", ".DS_Store", "beam/notes.txt", "mine/dataset_info.json", "Dataset_info.json", f"{SHARD}.bak"],
 )
 def test_folder_with_one_file_of_somebody_else_is_left_with_all_that_is_in_it(tmp_path, foreign):
-    folder = folder_of(tmp_path / "incomplete.AB12CD_1.0.0", "dataset_info.json", SHARD, BUCKET, foreign)
+    folder = folder_of(tmp_path / "incomplete.AB12CD_2.0.0", "dataset_info.json", SHARD, BUCKET, foreign)
     before = names_in(tmp_path)
     with pytest.raises(RemovalRefusedError, match=re.escape(repr(foreign))):
         remove(folder, UNFINISHED, within=epath.Path(tmp_path))
@@ -82,7 +82,7 @@ def test_folder_with_one_file_of_somebody_else_is_left_with_all_that_is_in_it(tm
 
 
 @pytest.mark.parametrize(
-    "name", ["1.0.0", "incomplete.ab12cd_1.0.0", "incomplete.AB12CD_1.0.0.old", "incomplete.AB12CD_mine", "release"]
+    "name", ["2.0.0", "incomplete.ab12cd_2.0.0", "incomplete.AB12CD_2.0.0.old", "incomplete.AB12CD_mine", "release"]
 )
 def test_folder_with_another_name_is_left(tmp_path, name):
     folder = folder_of(tmp_path / name, "metadata.csv")
@@ -93,7 +93,7 @@ def test_folder_with_another_name_is_left(tmp_path, name):
 
 
 def test_what_lies_in_another_folder_than_the_package_works_in_is_left(tmp_path):
-    folder = folder_of(tmp_path / "elsewhere" / "incomplete.AB12CD_1.0.0", "metadata.csv")
+    folder = folder_of(tmp_path / "elsewhere" / "incomplete.AB12CD_2.0.0", "metadata.csv")
     for path in (folder, epath.Path(tmp_path / "data" / ".." / "elsewhere" / folder.name)):
         with pytest.raises(RemovalRefusedError):
             remove(path, UNFINISHED, within=epath.Path(tmp_path / "data"))
@@ -102,13 +102,13 @@ def test_what_lies_in_another_folder_than_the_package_works_in_is_left(tmp_path)
 
 def test_links_are_neither_followed_nor_removed(tmp_path):
     mine = folder_of(tmp_path / "mine", "metadata.csv", SHARD)
-    work = folder_of(tmp_path / "incomplete.AB12CD_1.0.0", "features.json")
-    (tmp_path / "incomplete.EF34GH_1.0.0").symlink_to(mine)
+    work = folder_of(tmp_path / "incomplete.AB12CD_2.0.0", "features.json")
+    (tmp_path / "incomplete.EF34GH_2.0.0").symlink_to(mine)
     (tmp_path / work.name / "metadata.csv").symlink_to(mine / "metadata.csv")
-    (tmp_path / "work" / "incomplete.IJ56KL_1.0.0").mkdir(parents=True)
-    (tmp_path / "work" / "incomplete.IJ56KL_1.0.0" / "beam").symlink_to(mine)
+    (tmp_path / "work" / "incomplete.IJ56KL_2.0.0").mkdir(parents=True)
+    (tmp_path / "work" / "incomplete.IJ56KL_2.0.0" / "beam").symlink_to(mine)
     before = names_in(tmp_path)
-    for path in (tmp_path / "incomplete.EF34GH_1.0.0", work, tmp_path / "work" / "incomplete.IJ56KL_1.0.0"):
+    for path in (tmp_path / "incomplete.EF34GH_2.0.0", work, tmp_path / "work" / "incomplete.IJ56KL_2.0.0"):
         with pytest.raises(RemovalRefusedError):
             remove(epath.Path(path), UNFINISHED, within=epath.Path(path).parent)
     assert names_in(tmp_path) == before
@@ -116,7 +116,7 @@ def test_links_are_neither_followed_nor_removed(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes among its files")
 def test_pipe_with_the_name_of_a_shard_is_left(tmp_path):
-    folder = folder_of(tmp_path / "incomplete.AB12CD_1.0.0")
+    folder = folder_of(tmp_path / "incomplete.AB12CD_2.0.0")
     os.mkfifo(folder / SHARD)
     with pytest.raises(RemovalRefusedError):
         remove(folder, UNFINISHED, within=epath.Path(tmp_path))

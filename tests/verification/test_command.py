@@ -31,7 +31,7 @@ from nih_chest_xray.verification.report import as_text
 @pytest.fixture
 def folder(sound, tmp_path):
     """A copy of the build, to be damaged."""
-    return epath.Path(shutil.copytree(sound, tmp_path / "nih_chest_xray" / "built" / "1.0.0"))
+    return epath.Path(shutil.copytree(sound, tmp_path / "nih_chest_xray" / "built" / "2.0.0"))
 
 
 def outcome(folder, *arguments):
@@ -403,15 +403,15 @@ def test_a_folder_that_is_no_dataset_is_said_in_one_line(sound, capsys, place, m
 
 def test_of_a_data_dir_each_config_is_checked_in_its_newest_version(sound, tmp_path, capsys):
     home = tmp_path / "nih_chest_xray"
-    for place in ("one/1.0.0", "one/1.0.10", "one/1.0.9", "two/1.0.0"):
+    for place in ("one/2.0.0", "one/2.0.10", "one/2.0.9", "two/2.0.0"):
         shutil.copytree(sound, home / place)
-    shutil.copytree(sound, tmp_path / "mnist" / "1.0.0")
-    path = tmp_path / "mnist" / "1.0.0" / "dataset_info.json"
+    shutil.copytree(sound, tmp_path / "mnist" / "2.0.0")
+    path = tmp_path / "mnist" / "2.0.0" / "dataset_info.json"
     path.write_text(path.read_text().replace('"name": "nih_chest_xray"', '"name": "mnist"'))
-    (home / "two/1.0.0" / "dataset_info.json").write_text("{")
+    (home / "two/2.0.0" / "dataset_info.json").write_text("{")
     assert main(["verify", "--json", str(tmp_path)]) == 1
     datasets = json.loads(capsys.readouterr().out)["datasets"]
-    assert [each["dataset"] for each in datasets] == [str(home / "one/1.0.10"), str(home / "two/1.0.0")]
+    assert [each["dataset"] for each in datasets] == [str(home / "one/2.0.10"), str(home / "two/2.0.0")]
     assert not datasets[1]["ok"]
 
 

@@ -420,7 +420,7 @@ def require_outcome(done, failed, told, named):
 @pytest.fixture
 def folder(sound, tmp_path):
     """A copy of the sound dataset, to be damaged."""
-    return Path(shutil.copytree(sound, tmp_path / "nih_chest_xray" / "built" / "1.0.0"))
+    return Path(shutil.copytree(sound, tmp_path / "nih_chest_xray" / "built" / "2.0.0"))
 
 
 @pytest.mark.parametrize(("damage", "failed", "told"), DAMAGES.values(), ids=DAMAGES.keys())

@@ -53,7 +53,7 @@ def converted(tmp_path_factory):
 @pytest.fixture
 def several(converted, tmp_path):
     """A copy of it, to be damaged."""
-    return shutil.copytree(converted, tmp_path / "1.0.0")
+    return shutil.copytree(converted, tmp_path / "2.0.0")
 
 
 @pytest.mark.parametrize("file_format", ["array_record", "parquet"])

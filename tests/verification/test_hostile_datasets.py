@@ -128,7 +128,7 @@ def test_a_pipe_called_as_the_sites_list_is_not_waited_for(lay_out, tmp_path):
 def test_a_dataset_in_a_bucket_is_read(lay_out, built):
     """TFDS's mock serves gs:// from a folder; the system knows no kinds of files there."""
     with tfds.testing.MockFs():
-        folder = epath.Path("gs://bucket/1.0.0")
+        folder = epath.Path("gs://bucket/2.0.0")
         folder.mkdir(parents=True)
         for path in built.iterdir():
             (folder / path.name).write_bytes(path.read_bytes())
@@ -202,7 +202,7 @@ def test_texts_are_shown_and_not_obeyed(no_pictures, lay_out, tmp_path):
         for key in ("description", "citation", "configDescription"):
             hostile.put(hostile.INFO, key, TOLD)(folder)
         hostile.put(hostile.INFO, "redistributionInfo", {"license": TOLD})(folder)
-        hostile.put(hostile.INFO, "releaseNotes", {"1.0.0": TOLD.replace("\n", " ")})(folder)
+        hostile.put(hostile.INFO, "releaseNotes", {"2.0.0": TOLD.replace("\n", " ")})(folder)
         doc = TOLD.replace("\n", " ")
         hostile.put(hostile.FEATURES, "featuresDict", "features", "label", "description", doc)(folder)
         hostile.put(hostile.METADATA, "versions", "numpy", "<b>1</b>")(folder)

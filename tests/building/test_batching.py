@@ -1,0 +1,91 @@
+"""Tests of the schema's shapes: whole examples batch in TensorFlow, PyTorch's way and Grain, without a lie in a pad."""
+
+import grain.python as grain
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from nih_chest_xray import Builder, NihChestXrayConfig
+from nih_chest_xray.errors import CohortError
+from nih_chest_xray.planning.plan import make_plan
+from nih_chest_xray.release.tables import read_tables
+from nih_chest_xray.vocabulary import FINDINGS
+
+TASKS = {
+    "binary": {},
+    "findings": {"task": "findings", "healthy_stride": 1},
+    "nodule_expert": {"task": "nodule_expert", "split": "expert"},
+}
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def built(request, tmp_path_factory):
+    config = NihChestXrayConfig(
+        name="drawn",
+        phantom_patients=20,
+        image_size=16,
+        augmented_copies=1,
+        validation_fraction=0.25,
+        test_fraction=0.25,
+        **TASKS[request.param],
+    )
+    builder = Builder(config=config, data_dir=tmp_path_factory.mktemp("data"), file_format="array_record")
+    builder.download_and_prepare()
+    return builder
+
+
+def test_whole_examples_batch_in_tensorflow(built):
+    source = built.as_data_source("train")
+    examples = list(source)
+    assert {
+        key: np.shape(value) for key, value in examples[0].items() if key not in ("bboxes", "image_name")
+    }.items() >= {
+        ("findings", (14,)),
+        ("mm_per_pixel", (2,)),
+    }
+
+
+def test_whole_examples_batch_in_grain(built):
+    loaded = grain.MapDataset.source(built.as_data_source("train")).map(without_names).batch(4)
+    batch = loaded[0]
+    assert batch["findings"].shape == (4, 14)
+    assert batch["bboxes"]["bbox"].shape == (4, 4, 4)
+    assert batch["image"].shape == (4, 16, 16, 1)
+
+
+def without_names(example):
+    return {key: value for key, value in example.items() if key != "image_name"}
+
+
+def test_what_fills_the_places_of_boxes_is_no_finding(built):
+    marked = 0
+    for example in built.as_data_source("train"):
+        codes = example["bboxes"]["finding"]
+        filled = codes >= 0
+        assert list(filled) == sorted(filled, reverse=True)  # The boxes first.
+        assert (codes[~filled] == -1).all()
+        assert not example["bboxes"]["bbox"][~filled].any()
+        marked += filled.sum()
+    assert marked > 0
+
+
+def test_tensorflow_batches_whole_examples_and_a_subset_at_once(tmp_path, make_config):
+    config = make_config(phantom_patients=20, image_size=16, validation_fraction=0.25, test_fraction=0.25)
+    builder = Builder(config=config, data_dir=tmp_path)
+    builder.download_and_prepare()
+    train = builder.as_dataset(split="train")
+    batch = next(iter(train.batch(8)))
+    assert batch["findings"].shape == (8, len(FINDINGS))
+    assert batch["bboxes"]["finding"].shape == (8, 4)
+    assert builder.as_dataset(split="train", batch_size=-1)["findings"].shape == (len(train), len(FINDINGS))
+    assert len(tfds.as_dataframe(train.take(5), builder.info)) == 5
+
+
+def test_more_boxes_than_there_is_room_for_is_an_error_that_names_the_field(phantom, make_config):
+    found = phantom.as_release()
+    config = make_config(phantom_patients=1)
+    tables = read_tables(found, config, {})
+    name = max(tables.boxes, key=lambda name: len(tables.boxes[name]))
+    tables.boxes[name] = tables.boxes[name][:1] * 5
+    with pytest.raises(CohortError, match=rf"{name} has 5 bounding boxes; .* max_boxes=4. Build with \"max_boxes\": 5"):
+        make_plan(tables, config)
