@@ -58,7 +58,7 @@ LISTS = {"split": "lists", "split_lists": {"train": "train.txt", "test": "test.t
         ({"name": "a/b"}, "name='a/b'; expected letters, digits"),
         ({"name": ".."}, "name='..'"),
         ({"name": ""}, "name=''"),
-        ({"task": "hernia"}, "task='hernia'; expected 'nodule' or 'findings'"),
+        ({"task": "hernia"}, "task='hernia'; expected 'binary' or 'findings'"),
         ({"views": ["LATERAL"]}, r"views=\['LATERAL'\]; expected a list of different names from PA, AP"),
         ({"views": []}, "views="),
         ({"views": "PA"}, "views='PA'; expected a list"),
@@ -112,7 +112,7 @@ def test_a_bad_value_is_refused_by_name_with_what_was_expected(fields, message):
 
 
 def test_lists_are_a_split_of_the_tasks_that_are_split():
-    for task in ("nodule", "findings"):
+    for task in ("binary", "findings"):
         config = NihChestXrayConfig(name="x", task=task, allow_shared_patients=True, **LISTS)
         assert NihChestXrayConfig(name="x", **json.loads(json.dumps(config.choices))).choices == config.choices
 
@@ -128,3 +128,30 @@ def test_a_field_that_there_is_not_is_refused_with_those_that_there_are():
 
 def test_official_split_does_not_look_at_the_test_fraction():
     assert NihChestXrayConfig(name="x", split="official", validation_fraction=0.6, test_fraction=0.6).test_fraction
+
+
+def test_based_on_changes_what_is_given_and_nothing_else():
+    named = {config.name: config.choices for config in NAMED_CONFIGS}
+    config = NihChestXrayConfig(name="findings_224", based_on="findings", image_size=224)
+    assert config.choices == named["findings"] | {"based_on": "findings", "image_size": 224}
+    kept = NihChestXrayConfig(
+        name="thin", based_on="findings", healthy_stride=2
+    )  # Also where it is the class's default.
+    assert kept.healthy_stride == 2
+    again = NihChestXrayConfig(name="findings_224", **json.loads(json.dumps(config.choices)))
+    assert again.choices == config.choices
+    with pytest.raises(ValueError, match="based_on='finding'; expected one of nodule, nodule_augmented, findings, "):
+        NihChestXrayConfig(name="x", based_on="finding")
+
+
+@pytest.mark.parametrize(
+    ("fields", "classes"),
+    [
+        ({}, ("No Finding", "Nodule")),
+        ({"positive": ["Pneumothorax"], "negative": "rest"}, ("No Pneumothorax", "Pneumothorax")),
+        ({"positive": ["Nodule", "Mass"]}, ("No Finding", "Mass or Nodule")),
+        ({"positive": ["Mass", "Nodule"], "negative": "rest"}, ("No Mass or Nodule", "Mass or Nodule")),
+    ],
+)
+def test_classes_are_named_for_the_findings(fields, classes):
+    assert NihChestXrayConfig(name="x", **fields).definition.classes == classes

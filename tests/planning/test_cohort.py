@@ -47,6 +47,31 @@ def test_thinning_keeps_every_nth_healthy_image_by_name_from_the_first(make_conf
     assert list(rows.loc[rows["label"] == "No Finding", "image_name"]) == [image(patient) for patient in kept]
 
 
+def test_any_findings_are_told_from_all_other_images_of_which_healthy_ones_are_thinned(make_config):
+    labels = table(
+        (image(1), ("Mass", "Pneumothorax")),
+        (image(2), ("Mass",)),
+        (image(3), ()),
+        (image(4), ()),
+        (image(5), ("Edema",)),
+    )
+    config = make_config(positive=["Pneumothorax", "Edema"], negative="rest", healthy_stride=2)
+    kept = select(labels, config)
+    assert dict(zip(kept["image_name"], kept["label"], strict=True)) == {
+        image(1): "Edema or Pneumothorax",
+        image(2): "No Edema or Pneumothorax",
+        image(3): "No Edema or Pneumothorax",
+        image(5): "Edema or Pneumothorax",
+    }
+    assert list(kept["positive"]) == [True, False, False, True]
+
+
+def test_the_first_image_of_each_patient_is_kept_of_the_views_that_are(make_config):
+    labels = table((image(1, 0), (), "AP"), (image(1, 2), ()), (image(1, 1), ("Nodule",)), (image(2, 3), ()))
+    config = make_config(views=("PA",), one_image_per_patient="first", healthy_stride=1)
+    assert list(select(labels, config)["image_name"]) == [image(1, 1), image(2, 3)]
+
+
 def test_views_are_chosen_before_thinning(make_config):
     labels = table((image(1), (), "AP"), (image(2), (), "PA"), (image(3), (), "AP"), (image(4), (), "PA"))
     rows = select(labels, make_config(views=("PA",), healthy_stride=2))
