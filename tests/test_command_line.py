@@ -346,3 +346,20 @@ def test_the_table_of_configs_fits_80_columns_and_names_each_with_its_size(capsy
     assert rows["nodule"] == ["29,210", "3,651", "3,651", "4.05", "GB"]  # As the README has it.
     told = " ".join(" ".join(lines).split())
     assert all(" ".join(config.description.split()) in told for config in NAMED_CONFIGS)
+
+
+@pytest.mark.parametrize("option", ["--manual-dir", "--data-dir"])
+def test_an_empty_folder_name_is_refused(option, capsys):
+    """As of a variable that is not set; it would stand for the default, and download everything."""
+    with pytest.raises(SystemExit) as stopped:
+        main(["build", "--config", "nodule", option, ""])
+    assert stopped.value.code == 2
+    assert "the name is empty; expected that of a folder" in capsys.readouterr().err
+
+
+def test_a_file_in_the_place_of_the_data_dir_is_named_without_a_number(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["build", "--config", "sample", "--data-dir", str(tmp_path / "file")]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"nih-chest-xray build: {tmp_path / 'file'}")
+    assert error.endswith(": Not a directory")
