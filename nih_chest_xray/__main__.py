@@ -112,7 +112,7 @@ def _add_data_dir(parser: argparse.ArgumentParser) -> None:
     _add_option(
         parser,
         "--data-dir",
-        type=os.path.expanduser,
+        type=_folder,
         default=_default_data_dir(),
         help="where datasets are built (default: %(default)s)",
     )
@@ -196,7 +196,7 @@ def _add_build(commands: Any) -> None:
         "build --config nodule --manual-dir ~/Downloads/chestxray",
     )
     _add_config(parser)
-    _add_option(parser, "--manual-dir", metavar="DIR", type=os.path.expanduser, help=_DIR)
+    _add_option(parser, "--manual-dir", metavar="DIR", type=_folder, help=_DIR)
     _add_data_dir(parser)
     _add_option(
         parser,
@@ -343,9 +343,18 @@ def _catalog(parsed: argparse.Namespace) -> int:
 
 def _refuse(command: str, error: Exception, code: int = 2) -> int:
     """Says what is wrong, on one line that a terminal can take whatever a dataset's files are called."""
-    sentences = re.sub(r"(?<![.:])\n", ".\n", str(error).strip())  # Some errors have a line for each image.
+    text = str(error).strip()
+    if isinstance(error, OSError) and error.filename and error.strerror:  # Without the number that Python puts before.
+        text = f"{error.filename}: {error.strerror}"
+    sentences = re.sub(r"(?<![.:])\n", ".\n", text)  # Some errors have a line for each image.
     print(f"nih-chest-xray {command}: {line(sentences, 4000)}", file=sys.stderr)
     return code
+
+
+def _folder(text: str) -> str:
+    if not text.strip():  # As of a variable that is not set: it would stand for the default.
+        raise argparse.ArgumentTypeError("the name is empty; expected that of a folder")
+    return os.path.expanduser(text)  # noqa: PTH111
 
 
 def _whole(text: str) -> int:

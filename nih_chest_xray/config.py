@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import re
 from typing import Any, TypeVar
@@ -125,7 +126,9 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         """
         fields = [field.name for field in dataclasses.fields(cls)]
         if unknown := [name for name in given if name not in fields]:
-            raise TypeError(f"a config has no field {unknown[0]!r}; its fields are {', '.join(fields)}")
+            near = difflib.get_close_matches(unknown[0], fields, 1)
+            meant = f"; did you mean {near[0]!r}?" if near else f"; its fields are {', '.join(fields)}"
+            raise TypeError(f"a config has no field {unknown[0]!r}{meant}")
         if given and "name" not in given:
             raise TypeError('a custom config needs a name: "name": "…"')
         config = super().__new__(cls)

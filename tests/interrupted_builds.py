@@ -175,7 +175,7 @@ class Stage:
         self.require_foreign_files()
         beside = {path.name for path in self.config_dir.iterdir()} | {path.name for path in self.site.parent.iterdir()}
         mine = {"notes.txt", "incomplete.MINE01_2.0.0", "replaced.MINE01_2.0.0", ".site.mine"}
-        assert beside - mine <= {".1.0.0.lock", "2.0.0", "site", ".site.lock"}, f"something is left: {beside}"
+        assert beside - mine <= {".2.0.0.lock", "2.0.0", "site", ".site.lock"}, f"something is left: {beside}"
 
     def _expect(self, act: Callable[[], None], wanted: int, before: Callable = lambda: None) -> None:
         _, status = os.waitpid(self.start(act, before), 0)

@@ -236,7 +236,7 @@ def test_what_the_system_or_tensorflow_refuses_is_said_in_one_line(error, said, 
     monkeypatch.setattr(nih_chest_xray.Builder, "_split_generators", refuse)
     assert run("build", "--config", "sample", "--data-dir", tmp_path) == 1
     assert said in one_line(capsys.readouterr().err)
-    assert files_below(tmp_path / "nih_chest_xray" / "sample") == {".1.0.0.lock"}
+    assert files_below(tmp_path / "nih_chest_xray" / "sample") == {".2.0.0.lock"}
 
 
 def test_a_fault_of_the_package_keeps_its_traceback(tmp_path, monkeypatch):
@@ -260,7 +260,7 @@ def test_ctrl_c_ends_a_build_in_one_line_and_leaves_nothing_half_made(tmp_path, 
     *bar, last = capsys.readouterr().err.splitlines()
     assert last == "nih-chest-xray: interrupted"
     assert all(line.startswith("nih_chest_xray/drawn: ") for line in bar)
-    assert [path.name for path in place.iterdir()] == [".1.0.0.lock"]
+    assert [path.name for path in place.iterdir()] == [".2.0.0.lock"]
 
 
 def test_warnings_go_to_their_old_place_after_a_command(capsys):
@@ -346,3 +346,20 @@ def test_the_table_of_configs_fits_80_columns_and_names_each_with_its_size(capsy
     assert rows["nodule"] == ["29,210", "3,651", "3,651", "4.05", "GB"]  # As the README has it.
     told = " ".join(" ".join(lines).split())
     assert all(" ".join(config.description.split()) in told for config in NAMED_CONFIGS)
+
+
+@pytest.mark.parametrize("option", ["--manual-dir", "--data-dir"])
+def test_an_empty_folder_name_is_refused(option, capsys):
+    """As of a variable that is not set; it would stand for the default, and download everything."""
+    with pytest.raises(SystemExit) as stopped:
+        main(["build", "--config", "nodule", option, ""])
+    assert stopped.value.code == 2
+    assert "the name is empty; expected that of a folder" in capsys.readouterr().err
+
+
+def test_a_file_in_the_place_of_the_data_dir_is_named_without_a_number(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["build", "--config", "sample", "--data-dir", str(tmp_path / "file")]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"nih-chest-xray build: {tmp_path / 'file'}")
+    assert error.endswith(": Not a directory")

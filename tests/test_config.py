@@ -118,8 +118,10 @@ def test_lists_are_a_split_of_the_tasks_that_are_split():
 
 
 def test_a_field_that_there_is_not_is_refused_with_those_that_there_are():
-    with pytest.raises(TypeError, match="no field 'augmented_copie'; its fields are name, .*augmented_copies, .*seed"):
+    with pytest.raises(TypeError, match="no field 'augmented_copie'; did you mean 'augmented_copies'"):
         NihChestXrayConfig(name="bad", augmented_copie=1)
+    with pytest.raises(TypeError, match="no field 'hue'; its fields are name, .*augmented_copies, .*seed"):
+        NihChestXrayConfig(name="bad", hue=1)
     with pytest.raises(TypeError, match='needs a name: "name"'):
         NihChestXrayConfig(seed=3)
     config = NihChestXrayConfig(name="good", seed=3)

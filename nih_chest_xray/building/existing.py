@@ -14,6 +14,8 @@ from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.system import removal
 from nih_chest_xray.system.paths import is_remote
 
+_REBUILD = "`tfds build nih_chest_xray --imports nih_chest_xray --overwrite` with the same options"
+
 
 def is_reusable(folder: epath.Path, config: NihChestXrayConfig, cap: int | None) -> bool:
     """Returns whether the requested dataset exists and is complete, so that nothing has to be built.
@@ -64,8 +66,8 @@ def _refuse_trial(folder: epath.Path, metadata: Mapping[str, Any], asked: int | 
     cap = metadata.get("max_examples_per_split")
     if cap is not None and cap != asked:
         raise ValueError(
-            f"{folder} is a trial build of at most {cap} examples a split. To replace it with a full build, use `tfds"
-            " build --overwrite`; to load it as it is, `tfds.load(…, download=False)`."
+            f"{folder} is a trial build of at most {cap} examples a split. To replace it with a full build, use"
+            f" {_REBUILD}; to load it as it is, `tfds.load(…, download=False)`."
         )
 
 
@@ -78,7 +80,7 @@ def _refuse_other_choices(folder: epath.Path, metadata: Mapping[str, Any], confi
     if other:
         raise ValueError(
             f"{folder} was built with {', '.join(other)}, which is not what this config {config.name!r} says. Give the"
-            " config another name, or replace the dataset with `tfds build --overwrite`."
+            f" config another name, or replace the dataset with {_REBUILD}."
         )
 
 
@@ -91,6 +93,6 @@ def _warn_of_what_is_reused(folder: epath.Path, metadata: Mapping[str, Any], con
         warnings.warn(
             f"{folder} exists and is reused as it is, whatever the manual_dir holds now: it was built from"
             f" {'the official' if official else 'an unofficial'} {label_file}, with {missing:,} images missing. To"
-            " rebuild it, use `tfds build --overwrite`.",
+            f" rebuild it, use {_REBUILD}.",
             stacklevel=4,
         )

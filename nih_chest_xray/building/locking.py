@@ -90,8 +90,8 @@ def full_disk_explained(dataset: epath.Path) -> Iterator[None]:
             raise
         raise OSError(
             code,
-            f"{os.strerror(code)}. The build of {dataset} was stopped. Free some space, or name another place with"
-            f" --data_dir (for downloads --download_dir), and build again. The error was: {first_line(error)}",
+            f"{os.strerror(code)}. The build of {dataset} was stopped. Free some space, or name another"
+            f" data_dir, and build again (`tfds build` has --download_dir too). The error was: {first_line(error)}",
         ) from error
 
 

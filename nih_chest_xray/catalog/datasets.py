@@ -162,8 +162,8 @@ def damaged(folder: epath.Path, problem: object) -> CatalogError:
 def _require_all(folder: epath.Path, missing: list[str]) -> None:
     if missing:
         raise CatalogError(
-            f"{folder} has no {' and no '.join(missing)}; if it is a copy, copy it again, else build it anew with"
-            " `tfds build --overwrite`"
+            f"{folder} has no {' and no '.join(missing)}; if it is a copy, copy it again, else delete it and"
+            " build it anew"
         )
 
 

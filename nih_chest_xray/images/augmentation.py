@@ -95,8 +95,8 @@ def get_augmentation(name: str) -> Augmentation:
     if name not in _REGISTRY:
         raise ValueError(
             f"augmentation {name!r} is not registered; there are {', '.join(_REGISTRY)}. Add your own with"
-            " nih_chest_xray.register_augmentation before the config is made (on the command line, name its module"
-            " in --imports)."
+            " nih_chest_xray.register_augmentation before the config is made (with `tfds build`, which"
+            " `nih-chest-xray build` cannot, name its module in --imports)."
         )
     return _REGISTRY[name]
 

@@ -11,7 +11,9 @@ from nih_chest_xray.phantom.release import LAYOUTS, Phantom
 
 def main() -> None:
     """Writes a phantom to disk."""
-    parser = argparse.ArgumentParser(description="Write a synthetic release in one of the NIH's layouts.")
+    parser = argparse.ArgumentParser(
+        prog="python -m nih_chest_xray.phantom", description="Write a synthetic release in one of the NIH's layouts."
+    )
     parser.add_argument("folder", help="where to write it")
     parser.add_argument("--patients", type=int, default=60, help="how many (default 60); each has one to eight images")
     parser.add_argument("--layout", choices=LAYOUTS, default="folder", help="default folder")

@@ -48,8 +48,8 @@ def require_room(needs: Sequence[Need]) -> None:
         where = "there" if len(together) == 1 else "on the disk of both"
         places.append(f"{' and '.join(listed)}; {readable(free[disk])} are free {where}")
     raise NoRoomError(
-        f"There is not enough room: {'. '.join(places)}. Free some, or name a folder on another disk: --data_dir for"
-        " the dataset, --download_dir for what is downloaded."
+        f"There is not enough room: {'. '.join(places)}. Free some, or name a data_dir on another disk; `tfds build`"
+        " has --download_dir too, for what is downloaded."
     )
 
 
@@ -65,6 +65,6 @@ def readable(size: int) -> str:
     >>> readable(45_079_862_873), readable(15_460_000), readable(92_416)
     ('45.08 GB', '15.5 MB', '92.4 kB')
     """
-    if size < 1e7:
+    if size < 1e6:
         return f"{size / 1e3:,.1f} kB"
     return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.2f} GB"

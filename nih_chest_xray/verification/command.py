@@ -15,12 +15,9 @@ from nih_chest_xray.verification.records import Records, read_records
 from nih_chest_xray.verification.report import FAILED, SKIPPED, Check
 from nih_chest_xray.vocabulary import DATASET
 
-_NAMES = (
-    *("files", "records", "counts", "names", "examples.csv", "patients", "augmentation", "splits"),
-    *("tables", "labels", "pixels"),
-)
-_ALONE = 8
-"""How many of these need no release."""
+_BY_ITSELF = ("files", "records", "counts", "names", "examples.csv", "patients", "augmentation", "splits")
+_WITH_RELEASE = ("tables", "labels", "pixels")
+_NAMES = (*_BY_ITSELF, *_WITH_RELEASE)
 _ADVICE = "Name the data_dir in which datasets were built, or the folder of one, such as …/nih_chest_xray/nodule/2.0.0."
 
 
@@ -79,17 +76,17 @@ def _check_source(dataset: checks.Dataset, records: Records, found: Release | No
         return [Check(name, SKIPPED, why) for name in names]
 
     if dataset.config is None:
-        return skip(_NAMES[_ALONE:], checks.NO_CONFIG)
+        return skip(_WITH_RELEASE, checks.NO_CONFIG)
     if found is None:
-        return skip(_NAMES[_ALONE:], "no release was given (--release DIR)")
+        return skip(_WITH_RELEASE, "no release was given (--release DIR)")
     tables = _guarded("tables", source_checks.check_tables, dataset, found)
     if tables.status == FAILED:
-        return [tables, *skip(_NAMES[_ALONE + 1 :], "the tables differ, see tables")]
+        return [tables, *skip(_WITH_RELEASE[1:], "the tables differ, see tables")]
     try:
         planned = source_checks.plan_again(dataset, records, found)
     except Exception as error:  # A table cannot be read, or the records are so wrong that no plan can be made of them.
         failed = Check("labels", FAILED, "the build cannot be planned again", (line(one_line(error)),))
-        return [tables, failed, *skip(_NAMES[_ALONE + 2 :], "the build cannot be planned again, see labels")]
+        return [tables, failed, *skip(_WITH_RELEASE[2:], "the build cannot be planned again, see labels")]
     return [
         tables,
         _guarded("labels", source_checks.check_labels, dataset, records, planned),

@@ -68,22 +68,28 @@ def check(
         return [*done, images, *(Check(name, SKIPPED, "needs the tables") for name in later)]
     wanted = frozenset(plan.cohort["image_name"])
     # What an archive holds that is not the NIH's own is not known until it is read.
-    unknown = [source.place for source in found.sources if not source.certain]
+    uncertain = unknown = [source.place for source in found.sources if not source.certain]
     present: Set[str] = frozenset().union(*(source.held(wanted) for source in found.sources if source.certain))
     broken = Check("broken", SKIPPED, "not looked for without --all")
     if decode_all:
         broken, present = _check_broken(found, config, found.held(wanted))
         unknown = []
     missing = wanted - present
+    archives = [] if config.allow_missing_images else list(downloads.missing_archives(found, missing))
     planned = plan.manifest
     made = planned[planned["source_name"].isin(present)]
     return [
         *done,
         _check_images(found, config, wanted, missing, unknown),
         broken,
-        _check_download(config, found, missing, known),
-        _check_examples(made, config, unknown),
-        _check_room(config, len(made if config.allow_missing_images else planned), epath.Path(data_dir)),
+        _check_download(archives, known),
+        _check_examples(made, planned, config, unknown, [*uncertain] if decode_all else []),
+        _check_room(
+            config,
+            len(made if config.allow_missing_images else planned),
+            sum(known[name].size for name in archives),
+            epath.Path(data_dir),
+        ),
     ]
 
 
@@ -158,11 +164,8 @@ def _check_broken(found: release.Release, config: NihChestXrayConfig, held: Set[
     return conclude("broken", f"{len(problems):,} of {looked_at:,} decoded images", problems), whole
 
 
-def _check_download(
-    config: NihChestXrayConfig, found: release.Release, missing: Set[str], known: Mapping[str, release.KnownFile]
-) -> Check:
-    """Checks that nothing has to be downloaded."""
-    archives = [] if config.allow_missing_images else list(downloads.missing_archives(found, missing))
+def _check_download(archives: Sequence[str], known: Mapping[str, release.KnownFile]) -> Check:
+    """Checks that no archive has to be downloaded."""
     size = sum(known[name].size for name in archives)
     return conclude(
         "download",
@@ -171,21 +174,38 @@ def _check_download(
     )
 
 
-def _check_examples(rows: pd.DataFrame, config: NihChestXrayConfig, unknown: Sequence[str]) -> Check:
-    """Checks that there are examples, and counts those of each class in each subset."""
+def _check_examples(
+    rows: pd.DataFrame,
+    planned: pd.DataFrame,
+    config: NihChestXrayConfig,
+    unknown: Sequence[str],
+    read: Sequence[str],
+) -> Check:
+    """Checks that there are examples, and counts those of each class in each subset.
+
+    Args:
+      rows: The rows of the manifest whose images exist.
+      planned: All rows of the manifest.
+      config: What would be built.
+      unknown: Places of archives that are not the NIH's own and were not read.
+      read: Places of those that were read. What they lack a build learns too late to leave a subset out.
+    """
     counts = summarise(rows, config)["counts"]
     lines = [
         f"{subset}: {', '.join(f'{name} {number:,}' for name, number in counts[subset].items())}" for subset in SUBSETS
     ]
+    if read and (empty := sorted(set(planned["subset"]) - set(rows["subset"]))):
+        advice = f"{' and '.join(read)} would have to be extracted, so that a build can leave the subset out"
+        return conclude("examples", f"no image of {' and '.join(empty)}", [advice, *lines])
     seen = f"{len(rows):,} from the images that exist{', and what unread archives hold' if unknown else ''}"
     return Check("examples", OK if len(rows) or unknown else FAILED, seen, tuple(lines))
 
 
-def _check_room(config: NihChestXrayConfig, examples: int, data_dir: epath.Path) -> Check:
-    """Checks that the disk has room for the dataset, and that the user may write there."""
+def _check_room(config: NihChestXrayConfig, examples: int, download: int, data_dir: epath.Path) -> Check:
+    """Checks that the disk has room for downloads and dataset, and that the user may write there."""
     need = Need(data_dir, build_size(config, examples), "the records of the dataset")
     try:
-        require_room([need])
+        require_room([Need(data_dir / "downloads", download, "the files to download"), need])
     except NoRoomError as error:
         return Check("room", FAILED, "too little", (str(error),))
     if not is_remote(data_dir) and not os.access(existing(data_dir), os.W_OK):

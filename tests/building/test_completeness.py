@@ -112,7 +112,7 @@ def test_file_with_the_datasets_name_is_refused(tmp_path):
     builder = builder_of(tmp_path)
     builder.data_path.parent.mkdir(parents=True)
     builder.data_path.write_text("notes")
-    with pytest.raises(ValueError, match=r"two/1\.0\.0 is not a directory\. Move it away"):
+    with pytest.raises(ValueError, match=r"two/2\.0\.0 is not a directory\. Move it away"):
         builder.download_and_prepare()
     assert builder.data_path.read_text() == "notes"
 

@@ -315,7 +315,7 @@ def test_a_disk_that_is_too_small_is_told_before_the_first_image_is_read(
 ):
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 1_000_000}))
     monkeypatch.setattr(nih_chest_xray.Builder, "_generate_examples", lambda *_: pytest.fail("it was begun"))
-    with pytest.raises(NoRoomError, match=rf"kB in {tmp_path}/data; 1,000.0 kB are free there.*--data_dir"):
+    with pytest.raises(NoRoomError, match=rf"MB in {tmp_path}/data; 1.0 MB are free there.*name a data_dir"):
         build(make_config(), phantom_dir, tmp_path / "data")
     assert_nothing_is_left(tmp_path / "data")
 

@@ -116,7 +116,7 @@ def begun(data_dir: Path):
 
 def require_refusal(data_dir):
     second = builder_of(data_dir)
-    with pytest.raises(BuildInProgressError, match=r"Another build of .*/two/1\.0\.0 is .*lock\. Wait until"):
+    with pytest.raises(BuildInProgressError, match=r"Another build of .*/two/2\.0\.0 is .*lock\. Wait until"):
         second.download_and_prepare()
     assert not second.data_path.exists()
 
@@ -140,7 +140,7 @@ def test_second_build_of_the_same_dataset_is_refused_until_the_first_is_killed_a
     folder = builder.data_path.parent
     assert list(folder.glob("incomplete.*_2.0.0"))
     builder.download_and_prepare()
-    assert sorted(path.name for path in folder.iterdir()) == [".1.0.0.lock", "2.0.0"]
+    assert sorted(path.name for path in folder.iterdir()) == [".2.0.0.lock", "2.0.0"]
 
 
 OTHERS = (

@@ -142,4 +142,4 @@ def test_ctrl_c_ends_a_build_at_once_and_leaves_nothing(tmp_path):
     assert "threads []" in out
     # TFDS itself keeps a note of each config that it was asked for; the lock of a build stays too.
     files = [path for path in (tmp_path / "data").glob("**/*") if path.is_file() and ".config" not in path.parts]
-    assert [path.name for path in files] == [".1.0.0.lock"]
+    assert [path.name for path in files] == [".2.0.0.lock"]

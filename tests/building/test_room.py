@@ -106,7 +106,7 @@ def test_needs_on_disks_of_their_own_are_compared_each_with_its_own(monkeypatch)
         require_room(needs(("/big/downloads", 45 * GB, "files"), ("/small/data", 9 * GB, "the dataset")))
     assert "files need 45.00 GB in /big/downloads; 45.00 GB are free there" in str(error.value)
     assert "the dataset need 9.00 GB in /small/data; 8.00 GB are free there" in str(error.value)
-    assert "--data_dir" in str(error.value)
+    assert "name a data_dir on another disk" in str(error.value)
     assert "--download_dir" in str(error.value)
 
 

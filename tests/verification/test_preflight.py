@@ -11,7 +11,10 @@ from nih_chest_xray import Builder, NihChestXrayConfig
 from nih_chest_xray.__main__ import main
 from nih_chest_xray.config import config_of
 from nih_chest_xray.images import png
+from nih_chest_xray.phantom.release import tar_gz
+from nih_chest_xray.planning.cohort import make_cohort
 from nih_chest_xray.system import disk_space
+from nih_chest_xray.tables.labels import read_labels
 from nih_chest_xray.verification import preflight
 from nih_chest_xray.verification.preflight import check
 from nih_chest_xray.verification.report import FAILED, OK, SKIPPED, Check
@@ -92,7 +95,7 @@ def test_table_that_is_missing_or_bad_is_told_and_the_rest_skipped(release):
     assert "view_position is 'XX'" in done["tables"].offenders[0]
     label_file.unlink()
     done = checked(release)
-    assert done["tables"].offenders == ("Data_Entry_2017_v2020.csv: not found; a build would download it (9,003.5 kB)",)
+    assert done["tables"].offenders == ("Data_Entry_2017_v2020.csv: not found; a build would download it (9.0 MB)",)
     assert {done[name].status for name in ("images", "broken", "download", "examples", "room")} == {SKIPPED}
 
 
@@ -112,6 +115,20 @@ def test_archive_of_unknown_contents_is_not_taken_for_all_images(release, phanto
     read = checked(release, PART, decode_all=True)
     whole = cohort_size(release)
     assert read["images"].seen.startswith(f"{whole:,} of {whole:,};")
+
+
+def test_a_subset_that_only_an_unofficial_archive_could_fill_fails_once_that_is_read(release, phantom):
+    """A build has announced the subset by then, and TFDS stores no empty one."""
+    labels = read_labels((release / "Data_Entry_2017_v2020.csv").read_bytes(), "labels")
+    cohort = make_cohort(labels, config_of(PART))
+    kept = set(cohort.loc[cohort["subset"] == "train", "image_name"][:5])
+    members = [(image.name, image.read()) for image in phantom.images(kept)]
+    shutil.rmtree(release / "images")
+    (release / "images_001.tar.gz").write_bytes(tar_gz(members))
+    assert checked(release, PART)["examples"].status == OK  # Nobody knows yet.
+    read = checked(release, PART, decode_all=True)["examples"]
+    assert (read.status, read.seen) == (FAILED, "no image of test and validation")
+    assert "images_001.tar.gz would have to be extracted" in read.offenders[0]
 
 
 def cohort_size(release: Path) -> int:
@@ -164,6 +181,16 @@ def test_resized_copies_are_told_with_the_field_that_takes_them(release):
 def test_disk_that_is_too_small_fails(release, monkeypatch):
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 1000}))
     assert checked(release)["room"].status == FAILED
+
+
+def test_room_for_downloads_is_needed_too(release, monkeypatch):
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 10**9}))
+    assert checked(release)["room"].status == OK
+    for path in sorted((release / "images").glob("*.png"))[:3]:
+        path.unlink()
+    room = checked(release)["room"]
+    assert room.status == FAILED
+    assert "the files to download need 2.01 GB" in room.offenders[0]  # The NIH's first archive.
 
 
 @pytest.mark.parametrize(
