@@ -98,7 +98,8 @@ class Builder(HookedBuilder):
     VERSION = tfds.core.Version("2.0.0")
     RELEASE_NOTES = {
         "2.0.0": "Every example has one shape, so that .batch() works: findings is multi-hot (14,), bboxes has a fixed"
-        " length (max_boxes). New: the feature mm_per_pixel, the file examples.csv.",
+        " length (max_boxes). The task nodule is called binary, with the fields positive and negative. New: the feature"
+        " mm_per_pixel, the file examples.csv, the fields based_on, one_image_per_patient and jpeg_quality.",
         "1.0.0": "First release: configs nodule, nodule_augmented, findings, first_archive, sample and nodule_expert.",
     }
     BUILDER_CONFIGS = NAMED_CONFIGS

@@ -69,7 +69,7 @@ def no_network(files):
 def config_of(split: str, own: bool) -> NihChestXrayConfig:
     return NihChestXrayConfig(
         name="bad",
-        task="nodule_expert" if split == "expert" else "nodule",
+        task="nodule_expert" if split == "expert" else "binary",
         split=split,
         healthy_stride=1,
         validation_fraction=0.2,

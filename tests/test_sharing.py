@@ -16,7 +16,7 @@ from blocks import block
 from pages import Page, static_server
 
 from nih_chest_xray import Builder
-from nih_chest_xray.tasks import TASKS
+from nih_chest_xray.config import NAMED_CONFIGS
 from nih_chest_xray.vocabulary import SUBSETS
 
 pytestmark = pytest.mark.slow
@@ -191,7 +191,7 @@ def test_the_first_persons_examples_are_those_of_metadata_csv(published, first_c
         rows = list(csv.DictReader(file))
     listed = {subset: {} for subset in SUBSETS}
     for row in rows:
-        listed[row["subset"]][row["image_name"]] = TASKS["nodule"].classes.index(row["label"])
+        listed[row["subset"]][row["image_name"]] = NAMED_CONFIGS[0].definition.classes.index(row["label"])
     assert {subset: {n: label for n, (label, _) in some.items()} for subset, some in first_content.items()} == listed
     assert all(len(set(some.values())) == 2 for some in listed.values())
 

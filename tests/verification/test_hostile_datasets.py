@@ -85,7 +85,7 @@ def test_a_hostile_dataset_is_refused_and_nothing_is_written(name, built, tmp_pa
     else:
         assert verified.error == ""
         checks = [line for line in verified.out.split("\n") if re.match(r"(ok|FAILED|skipped) ", line)]
-        assert len(checks) == 10
+        assert len(checks) == 11
         assert any(line.startswith("FAILED ") for line in checks)
 
     catalogued = hostile.run("catalog", str(tmp_path / "data"), "--out", str(site))
