@@ -62,7 +62,7 @@ REFUSALS = {
     "a file may not grow, array_record": r".*File too large",
     "a file may not grow, parquet": r".*File too large",
     "the disk is full": r"OSError: \[Errno 28\] No space left on device. The build of .*/interrupted/2.0.0 was stopped."
-    r" Free some space, or name another place with --data_dir \(for downloads --download_dir\), and build again.",
+    r" Free some space, or name another data_dir, and build again \(`tfds build` has --download_dir too\).",
     "no more files may be open": r".*Too many open files: .",
     "permission is taken away": r".*Permission denied: .",
     "the folder may not be written to": r".*Permission denied.*/interrupted/",
