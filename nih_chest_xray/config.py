@@ -197,7 +197,7 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         }
 
     def _take_defaults_of(self, name: str) -> None:
-        named = {config.name: config for config in NAMED_CONFIGS}
+        named = _named_configs()
         self._check("based_on", name in named, f"one of {', '.join(named)}")
         for field, value in named[name].choices.items():
             if field not in self._given and field != "based_on":
@@ -296,13 +296,17 @@ NAMED_CONFIGS = [
 the others before it asks for these files."""
 
 
+def _named_configs() -> dict[str, NihChestXrayConfig]:
+    return {config.name: config for config in NAMED_CONFIGS}
+
+
 def config_of(text: str) -> NihChestXrayConfig:
     """Returns the config for a name or a JSON object, as `tfds build --config` takes it.
 
     Raises:
       UsageError: The text is neither a named config nor the JSON of a valid config.
     """
-    named = {config.name: config for config in NAMED_CONFIGS}
+    named = _named_configs()
     if text in named:
         return named[text]
     expected = f"--config {text!r}: expected one of {', '.join(named)}, or a JSON object of fields"

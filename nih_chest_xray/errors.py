@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeGuard
 
 _SHOWN = 80
 """Characters of a value that a message shows."""
@@ -68,7 +69,7 @@ class CatalogError(ValueError):
     """A folder from which a catalog cannot be made, or to which it cannot be written. The message says what to do."""
 
 
-def is_of_the_system(error: BaseException | None) -> bool:
+def is_of_the_system(error: BaseException | None) -> TypeGuard[OSError]:
     """Returns whether an error comes from the system, such as a lost disk, and not from a file's content.
 
     Errors that the readers of archives raise themselves have no `errno`.
@@ -78,7 +79,7 @@ def is_of_the_system(error: BaseException | None) -> bool:
 
 def unreadable(place: object, error: Exception) -> ReleaseError:
     """Returns the error for a file that a reader, or the system, could not read."""
-    if isinstance(error, OSError) and error.errno:
+    if is_of_the_system(error):
         return ReleaseError(
             f"{place} cannot be read ({error.strerror}). Expected a file or folder that exists"
             " during the whole build, and that you may read."

@@ -33,7 +33,7 @@ from nih_chest_xray.building.size import build_size
 from nih_chest_xray.building.tfds_internals import HookedBuilder, bars_are_on, builds_are_mocked
 from nih_chest_xray.config import NAMED_CONFIGS
 from nih_chest_xray.errors import ReleaseError
-from nih_chest_xray.planning.manifest import RowsOfSource, metadata_csv
+from nih_chest_xray.planning.manifest import metadata_csv, rows_of
 from nih_chest_xray.planning.plan import make_plan
 from nih_chest_xray.release import downloads, transfer
 from nih_chest_xray.release.release import KnownFile, Release, known_files
@@ -269,18 +269,20 @@ class Builder(HookedBuilder):
         warn_of_repacked(repacked, inputs.release.place)
         written = planned[made]
         (self.data_path / "metadata.csv").write_text(metadata_csv(written))
-        rows = (row for rows in RowsOfSource(written).values() for row in rows)
         (self.data_path / "examples.csv").write_text(
-            examples_csv(plain_fields(row, config) | {"subset": row.subset} for row in rows)
+            examples_csv(plain_fields(row, config) | {"subset": row.subset} for row in rows_of(written))
         )
         missing = len(inputs.cohort) - (written if cap is None else planned)["source_name"].nunique()
+        resized = resized_sides(written, report)
         sizes = shard_sizes(self.data_path, self.info)
         version = str(self.version)
         self.info.metadata.clear()
         self.info.metadata.update(
-            make_metadata(config, version, inputs.origin, written, missing, report, repacked, cap, sizes)
+            make_metadata(
+                config, version, inputs.origin, written, missing, report.broken, resized, repacked, cap, sizes
+            )
         )
-        warn_of_resized(resized_sides(written, report))
+        warn_of_resized(resized)
         warn_of_broken(report, written, config)
 
     def _find_release(self, named: epath.Path | None, default: epath.Path, known: Mapping[str, KnownFile]) -> Release:
@@ -303,7 +305,7 @@ class Builder(HookedBuilder):
             problem = "is empty" if folder.is_dir() else "is not a directory" if folder.exists() else "does not exist"
             raise ReleaseError(f"The manual_dir {folder} {problem}. {_MANUAL_DIR}")
         found = find_for_config(folder, config, known)
-        if named and not found.tables and not found.sources and not found.refused:
+        if named and found.is_empty:
             raise ReleaseError(
                 f"Nothing of the NIH's release is in the manual_dir {folder} or the folders in it: no label file, no"
                 f" archive, no image.{found.not_taken()} {_MANUAL_DIR}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import re
+from collections.abc import Sequence
 
 DATASET = "nih_chest_xray"
 """The dataset's name in TFDS."""
@@ -149,6 +150,15 @@ def label_string(findings: tuple[str, ...] | list[str]) -> str:
     'No Finding'
     """
     return "|".join(sorted(findings)) or NO_FINDING
+
+
+def findings_of(multi_hot: Sequence[int]) -> tuple[str, ...]:
+    """Returns the findings of a vector with a number for each of the 14, not 0 where an image has it.
+
+    >>> findings_of([0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0])
+    ('Mass', 'Nodule')
+    """
+    return tuple(finding for finding, has in zip(FINDINGS, multi_hot, strict=True) if has)
 
 
 def finding_of(cell: str) -> str | None:

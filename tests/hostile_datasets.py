@@ -31,7 +31,7 @@ from nih_chest_xray import Builder, NihChestXrayConfig
 from nih_chest_xray.__main__ import main
 from nih_chest_xray.images import png
 from nih_chest_xray.phantom.release import Phantom
-from nih_chest_xray.verification.records import _masked_crc32c
+from nih_chest_xray.verification.shards import _masked_crc32c
 
 CONFIG = "drawn"
 SHARD = "nih_chest_xray-train.tfrecord-00000-of-00001"

@@ -202,9 +202,9 @@ def plain_fields(row: Row, config: NihChestXrayConfig) -> dict[str, Any]:
 def fields(row: Row, config: NihChestXrayConfig) -> dict[str, Any]:
     """Returns all features of a manifest row's example except its image, as in the schema."""
     example = plain_fields(row, config)
-    if config.definition.multi_label:
-        example["label"] = multi_hot(row.findings)
     example["findings"] = multi_hot(row.findings)
+    if config.definition.multi_label:
+        example["label"] = example["findings"]
     boxes = [{"bbox": np.array(bbox), "finding": finding} for bbox, finding in example["bboxes"]]
     example["bboxes"] = boxes + [_NO_BOX] * (config.max_boxes - len(boxes))
     example["original_size"] = np.array(example["original_size"], np.int32)

@@ -6,13 +6,13 @@ import collections
 import json
 import platform
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from nih_chest_xray.building.examples import Report
+from nih_chest_xray.building.examples import BrokenImage, Report
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.planning.cohort import empty_classes
 from nih_chest_xray.planning.summary import summarise
@@ -25,7 +25,8 @@ def make_metadata(
     origin: Mapping[str, Any],
     written: pd.DataFrame,
     missing: int,
-    report: Report,
+    broken: Sequence[BrokenImage],
+    resized: Mapping[int, int],
     repacked: Mapping[str, str],
     cap: int | None,
     shard_sizes: Mapping[str, int],
@@ -38,19 +39,19 @@ def make_metadata(
       origin: Where the tables come from, see `Tables`.
       written: The manifest rows of the examples that were made.
       missing: Number of images of the cohort that were missing or broken.
-      report: What the build made.
+      broken: The images that could not be read.
+      resized: Number of source images that were resized copies, by their side in pixels.
       repacked: The SHA-256 of each archive that is not the NIH's own, by its path relative to the release's folder.
       cap: The largest number of examples in a subset, for a trial build; None for all.
       shard_sizes: The size of each shard in bytes, by file name.
     """
-    sides = resized_sides(written, report)
     return {
         **summarise(written, config),
         **origin,
         "config": {"name": config.name, **config.choices},
         "missing_images": missing,
-        "broken_images": sorted(image.source_name for image in report.broken),
-        "resized_images": {str(side): number for side, number in sorted(sides.items())},
+        "broken_images": sorted(image.source_name for image in broken),
+        "resized_images": {str(side): number for side, number in sorted(resized.items())},
         "max_examples_per_split": cap,
         "shard_sizes": dict(shard_sizes),
         "repacked_archives": dict(repacked),

@@ -5,6 +5,7 @@ No other module uses any. `tests/building/test_tfds_internals.py` fails if TFDS 
 
 from __future__ import annotations
 
+import abc
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -36,13 +37,13 @@ def builds_are_mocked() -> bool:
 class HookedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """TFDS's builder with two hooks: one around the making of a dataset, and one for each record."""
 
+    @abc.abstractmethod
     def preparing(self, download_config: tfds.download.DownloadConfig) -> AbstractContextManager[None]:
         """Returns a context for the making of a dataset, in the folder that TFDS renames at the end."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def on_record(self) -> Callable[[], None] | None:
         """Returns a function to call for each record stored in its shard, or None."""
-        raise NotImplementedError
 
     def _download_and_prepare(
         self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig

@@ -20,7 +20,7 @@ from nih_chest_xray.catalog.gallery import SIDE, Gallery
 from nih_chest_xray.catalog.loading import packages, snippets
 from nih_chest_xray.release.downloads import RELEASE_PAGE
 from nih_chest_xray.system.disk_space import readable
-from nih_chest_xray.verification.records import formats
+from nih_chest_xray.verification.shards import formats
 
 
 def dataset_page(

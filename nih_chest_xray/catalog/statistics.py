@@ -13,8 +13,17 @@ import tensorflow_datasets as tfds
 from nih_chest_xray.catalog.datasets import Built, damaged
 from nih_chest_xray.errors import first_line, shown
 from nih_chest_xray.planning.summary import summarise
-from nih_chest_xray.verification.records import claims_too_much, shards
-from nih_chest_xray.vocabulary import FINDINGS, NO_AUGMENTATION, OLDEST_AGE, SEXES, UNKNOWN_AGE, label_string, source_of
+from nih_chest_xray.verification.shards import claims_too_much, shards
+from nih_chest_xray.vocabulary import (
+    FINDINGS,
+    NO_AUGMENTATION,
+    OLDEST_AGE,
+    SEXES,
+    UNKNOWN_AGE,
+    findings_of,
+    label_string,
+    source_of,
+)
 
 AGE_BAND = 10
 """Width of an age band in years."""
@@ -89,19 +98,15 @@ def _read_records(built: Built, read: Callable[[], object]) -> pd.DataFrame:
             row = {key: example[key] for key in keys} | {"subset": subset, "number": number}
             row |= {key: class_name(names, example[key]) for key, names in named.items()}
             row["image_name"] = example["image_name"].decode()
-            row["findings"] = _named(example["findings"])
+            row["findings"] = findings_of(example["findings"])
             row["boxes"] = int((np.asarray(example["bboxes"]["finding"]) >= 0).sum())
             if "label" not in named:
-                row["label"] = label_string(_named(example["label"]))
+                row["label"] = label_string(findings_of(example["label"]))
             rows.append(row)
             read()
     if not rows:
         raise ValueError("there are none")
     return pd.DataFrame(rows)
-
-
-def _named(multi_hot: np.ndarray) -> tuple[str, ...]:
-    return tuple(name for name, has in zip(FINDINGS, multi_hot, strict=True) if has)
 
 
 def class_name(names: Sequence[str], code: Any) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -78,12 +79,22 @@ class Row(NamedTuple):
     text_mined_label: str | None = None
 
 
+def rows_of(manifest: pd.DataFrame) -> Iterator[Row]:
+    """Yields the rows of a manifest, in their order."""
+    return itertools.starmap(Row, zip(*_columns(manifest), strict=True))
+
+
+def _columns(manifest: pd.DataFrame) -> list[list[Any]]:
+    """Returns the columns of a `Row`, as far as the manifest has them: the last is optional."""
+    return [manifest[column].to_list() for column in Row._fields if column in manifest]
+
+
 class RowsOfSource(Mapping[str, list[Row]]):
     """The rows of a manifest, by source image."""
 
     def __init__(self, manifest: pd.DataFrame) -> None:
         """Makes tuples on demand: for 112,120 images they would take more memory than the manifest."""
-        self._columns = [manifest[column].to_list() for column in Row._fields if column in manifest]
+        self._columns = _columns(manifest)
         self._positions: dict[str, list[int]] = {}
         for position, name in enumerate(manifest["source_name"]):
             self._positions.setdefault(name, []).append(position)

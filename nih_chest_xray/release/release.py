@@ -76,6 +76,11 @@ class Release:
         """The name of the best label file found; None without any."""
         return next((name for name in LABEL_FILES if name in self.tables), None)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of the release was found, not even an archive that was refused."""
+        return not (self.tables or self.sources or self.refused)
+
     def held(self, names: Set[str]) -> Set[str]:
         """Returns which of the names some source holds, as far as is known without reading archives."""
         return frozenset().union(*(source.held(names) for source in self.sources))

@@ -19,9 +19,10 @@ from nih_chest_xray.planning.cohort import shared_patients
 from nih_chest_xray.planning.manifest import make_manifest
 from nih_chest_xray.planning.summary import cap_of, cut_subsets, split_digests, summarise
 from nih_chest_xray.verification.dataset_folder import open_builder, read_metadata, read_small
-from nih_chest_xray.verification.records import Records, formats, shards
+from nih_chest_xray.verification.records import Records
 from nih_chest_xray.verification.report import SKIPPED, Check, conclude
-from nih_chest_xray.vocabulary import NO_AUGMENTATION, OFFICIAL_LISTS, SUBSETS, source_of
+from nih_chest_xray.verification.shards import formats, shards
+from nih_chest_xray.vocabulary import NO_AUGMENTATION, OFFICIAL_LISTS, SUBSETS, patient_of, source_of
 
 NO_CONFIG = "metadata.json gives no config, see files"
 
@@ -239,7 +240,7 @@ def check_patients(dataset: Dataset, records: Records) -> Check:
     for row in table.itertuples(index=False):
         if source_of(row.image_name) is None:
             problems.append(f"{row.image_name} in {row.record}: is not the name of an image")
-        elif int(row.image_name[:8]) != row.patient_id:
+        elif patient_of(row.image_name) != row.patient_id:
             problems.append(f"{row.image_name} in {row.record}: has patient_id {row.patient_id}")
     seen = f"{table['patient_id'].nunique():,} patients"
     if dataset.config is not None and dataset.config.allow_shared_patients:

@@ -55,7 +55,7 @@ def check(
         found = find_for_config(place, config, known)
     except ReleaseError as error:
         raise UsageError(str(error)) from error
-    if not found.tables and not found.sources and not found.refused:
+    if found.is_empty:
         raise UsageError(f"Nothing of the NIH's release is in {place} or the folders in it.{found.not_taken()}")
     found = with_split_lists(found, config)
     tables, plan = _check_tables(found, config, known)
@@ -68,22 +68,22 @@ def check(
         return [*done, images, *(Check(name, SKIPPED, "needs the tables") for name in later)]
     wanted = frozenset(plan.cohort["image_name"])
     # What an archive holds that is not the NIH's own is not known until it is read.
-    uncertain = unknown = [source.place for source in found.sources if not source.certain]
+    uncertain = [source.place for source in found.sources if not source.certain]
+    unread, read = ([], uncertain) if decode_all else (uncertain, [])
     present: Set[str] = frozenset().union(*(source.held(wanted) for source in found.sources if source.certain))
     broken = Check("broken", SKIPPED, "not looked for without --all")
     if decode_all:
         broken, present = _check_broken(found, config, found.held(wanted))
-        unknown = []
     missing = wanted - present
     archives = [] if config.allow_missing_images else list(downloads.missing_archives(found, missing))
     planned = plan.manifest
     made = planned[planned["source_name"].isin(present)]
     return [
         *done,
-        _check_images(found, config, wanted, missing, unknown),
+        _check_images(found, config, wanted, missing, unread),
         broken,
         _check_download(archives, known),
-        _check_examples(made, planned, config, unknown, [*uncertain] if decode_all else []),
+        _check_examples(made, planned, config, unread, read),
         _check_room(
             config,
             len(made if config.allow_missing_images else planned),
@@ -124,21 +124,21 @@ def _check_images(
     config: NihChestXrayConfig,
     wanted: Set[str],
     missing: Set[str],
-    unknown: Sequence[str],
+    unread: Sequence[str],
 ) -> Check:
     """Checks that each image that the config needs exists, as far as that is known."""
     needed = collections.Counter(map(release.archive_of, wanted))
     lacking = collections.Counter(map(release.archive_of, missing))
     seen = f"{len(wanted) - len(missing):,} of {len(wanted):,}"
-    if unknown:
-        seen += f"; the content of {' and '.join(unknown)} is not known until it is read (--all)"
+    if unread:
+        seen += f"; the content of {' and '.join(unread)} is not known until it is read (--all)"
     lines = [
         f"images of archive {number}: {needed[number] - lacking[number]:,} of {needed[number]:,}"
         for number in sorted(needed)
         if lacking[number]
     ]
     if config.allow_missing_images:
-        status = OK if unknown or len(missing) < len(wanted) else FAILED
+        status = OK if unread or len(missing) < len(wanted) else FAILED
         return Check("images", status, f"{seen}; the config allows missing ones", tuple(lines))
     refused = [found.refused[name] for name in downloads.missing_archives(found, missing) if name in found.refused]
     return conclude("images", seen, [*lines, *refused])
@@ -178,7 +178,7 @@ def _check_examples(
     rows: pd.DataFrame,
     planned: pd.DataFrame,
     config: NihChestXrayConfig,
-    unknown: Sequence[str],
+    unread: Sequence[str],
     read: Sequence[str],
 ) -> Check:
     """Checks that there are examples, and counts those of each class in each subset.
@@ -187,7 +187,7 @@ def _check_examples(
       rows: The rows of the manifest whose images exist.
       planned: All rows of the manifest.
       config: What would be built.
-      unknown: Places of archives that are not the NIH's own and were not read.
+      unread: Places of archives that are not the NIH's own and were not read.
       read: Places of those that were read. What they lack a build learns too late to leave a subset out.
     """
     counts = summarise(rows, config)["counts"]
@@ -197,8 +197,8 @@ def _check_examples(
     if read and (empty := sorted(set(planned["subset"]) - set(rows["subset"]))):
         advice = f"{' and '.join(read)} would have to be extracted, so that a build can leave the subset out"
         return conclude("examples", f"no image of {' and '.join(empty)}", [advice, *lines])
-    seen = f"{len(rows):,} from the images that exist{', and what unread archives hold' if unknown else ''}"
-    return Check("examples", OK if len(rows) or unknown else FAILED, seen, tuple(lines))
+    seen = f"{len(rows):,} from the images that exist{', and what unread archives hold' if unread else ''}"
+    return Check("examples", OK if len(rows) or unread else FAILED, seen, tuple(lines))
 
 
 def _check_room(config: NihChestXrayConfig, examples: int, download: int, data_dir: epath.Path) -> Check:

@@ -12,32 +12,25 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import os
-import re
-import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import cv2
-import google_crc32c
 import numpy as np
 import pandas as pd
 import tensorflow_datasets as tfds
-from etils import epath
 from tqdm import tqdm
 
 from nih_chest_xray.building.parallel import map_in_order, worker_count
 from nih_chest_xray.errors import ImageError, one_line
 from nih_chest_xray.images.codec import decode_stored
-from nih_chest_xray.system.paths import is_remote
-from nih_chest_xray.vocabulary import FINDINGS, MAX_SIZE, label_string
+from nih_chest_xray.verification.shards import formats, read_shard, shards
+from nih_chest_xray.vocabulary import findings_of, label_string
 
 _THUMBNAIL = 16
 """Side in pixels of the small copy that is kept of a JPEG."""
 _JPEG_TOLERANCE = 3
 """Grey levels by which the means of two JPEGs of the same image may differ."""
-_NAME = re.compile(r"nih_chest_xray-\w+\.(\w+)-\d{5}-of-\d{5}")
-"""The name of a shard. The group is the format's suffix."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +138,7 @@ class Schema:
 def _names(multi_hot: tuple[int, ...]) -> tuple[str, ...]:
     if not {*multi_hot} <= {0, 1}:
         raise ValueError(f"findings {list(multi_hot)}; expected 0 and 1 alone")
-    return tuple(name for name, has in zip(FINDINGS, multi_hot, strict=True) if has)
+    return findings_of(multi_hot)
 
 
 def _boxes(feature: tfds.features.Sequence, value: Mapping[str, Any]) -> tuple[tuple[tuple[float, ...], str], ...]:
@@ -283,120 +276,3 @@ def _differences(row: dict[str, Any], first: dict[str, Any]) -> Iterator[str]:
     digests = row["image_digest"], first["image_digest"]
     if all(digests) and digests[0] != digests[1]:
         yield f"its image is not that of {first['record']}"
-
-
-def formats(info: tfds.core.DatasetInfo) -> list[tfds.core.FileFormat]:
-    """Returns the formats of a dataset's shards: the first, then those that dataset_info.json names or a shard has.
-
-    `tfds convert_format` does not always name the formats that it adds, so the names of the shards are checked too.
-    """
-    held = {match[1] for path in epath.Path(info.data_dir).iterdir() if (match := _NAME.fullmatch(path.name))}
-    others = [
-        other
-        for other in tfds.core.FileFormat
-        if other != info.file_format and (other in info.alternative_file_formats or other.file_suffix in held)
-    ]
-    return [info.file_format, *others]
-
-
-def shards(
-    info: tfds.core.DatasetInfo, file_format: tfds.core.FileFormat | None = None
-) -> list[tuple[str, epath.Path]]:
-    """Returns the subset and path of each shard in dataset_info.json, in its own format or another."""
-    suffix = (file_format or info.file_format).file_suffix
-    templates = {name: split.filename_template.replace(filetype_suffix=suffix) for name, split in info.splits.items()}
-    return [
-        (name, epath.Path(path))
-        for name, template in templates.items()
-        for path in template.sharded_filepaths(info.splits[name].num_shards)
-    ]
-
-
-def read_shard(path: epath.Path, file_format: str) -> Iterator[bytes | str]:
-    """Yields the bytes of each record of a shard; for a broken record, a text that says what is wrong.
-
-    Args:
-      path: The shard's path.
-      file_format: The format's name in TFDS: 'tfrecord', 'array_record' or 'parquet'.
-    """
-    readers = {"tfrecord": _read_tfrecord, "array_record": _read_array_record, "parquet": _read_parquet}
-    if file_format not in readers:
-        yield f"records in the format {file_format} cannot be checked; expected {', '.join(readers)}"
-        return
-    try:
-        yield from readers[file_format](path)
-    except Exception as error:  # A damaged file can cause any error in TensorFlow, Arrow or the system.
-        yield f"the shard cannot be read from here on ({one_line(error)})"
-
-
-_HEADER, _CHECKSUM = 12, 4
-"""Bytes before a record in a TFRecord file (its length and the length's checksum), and after it (its checksum)."""
-_CUT = "the shard ends in the middle of it"
-
-
-def _read_tfrecord(path: epath.Path) -> Iterator[bytes | str]:
-    """Reads on after a broken record, unlike TensorFlow. After a broken length nothing can be found."""
-    left = path.stat().length
-    with path.open("rb") as file:
-        while header := file.read(_HEADER):
-            if len(header) < _HEADER:
-                yield _CUT
-                return
-            if (size := _size(header)) is None:
-                yield "its length does not match its checksum (CRC32C), so that nothing after it can be found"
-                return
-            left -= _HEADER + size + _CHECKSUM
-            if left < 0:
-                yield _CUT
-                return
-            record = file.read(size)
-            intact = _masked_crc32c(record) == file.read(_CHECKSUM)
-            yield record if intact else "its bytes do not match their checksum (CRC32C)"
-
-
-def claims_too_much(path: epath.Path) -> bool:
-    """Returns whether a record of a TFRecord file claims a length that no record has, with a matching checksum.
-
-    TensorFlow allocates as much memory as the length says, and ends the whole process if there is not enough. A shard
-    on a server is not checked, because that would take too many reads.
-    """
-    if is_remote(path):
-        return False
-    with path.open("rb") as file:
-        while len(header := file.read(_HEADER)) == _HEADER and (size := _size(header)) is not None:
-            if size > MAX_SIZE:
-                return True
-            file.seek(size + _CHECKSUM, os.SEEK_CUR)
-    return False
-
-
-def _size(header: bytes) -> int | None:
-    """Returns the size in bytes of the record after a header; None if the header's checksum does not match."""
-    return struct.unpack("<Q", header[:8])[0] if _masked_crc32c(header[:8]) == header[8:] else None
-
-
-def _masked_crc32c(data: bytes) -> bytes:
-    """Returns the checksum that a TFRecord file has for these bytes: CRC32C, rotated, plus a constant."""
-    crc = google_crc32c.value(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
-
-
-def _read_array_record(path: epath.Path) -> Iterator[bytes | str]:
-    """Reads ArrayRecord. Its reader compares the format's own checksum of each record."""
-    from array_record.python.array_record_data_source import ArrayRecordDataSource  # Not available on all platforms.
-
-    source = ArrayRecordDataSource([os.fspath(path)])
-    for number in range(len(source)):
-        try:
-            yield source[number]
-        except RuntimeError as error:
-            yield one_line(error)
-
-
-def _read_parquet(path: epath.Path) -> Iterator[bytes | str]:
-    """Reads Parquet. TFDS writes it without checksums, so a flipped byte shows only if it breaks the image."""
-    import pyarrow.parquet
-
-    with path.open("rb") as file:
-        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=16):
-            yield from batch.column(0).to_pylist()

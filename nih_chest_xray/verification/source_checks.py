@@ -16,7 +16,7 @@ from tqdm import tqdm
 from nih_chest_xray.building.examples import BrokenImage, Made, fields, try_examples
 from nih_chest_xray.building.parallel import map_in_order, worker_count
 from nih_chest_xray.errors import ReleaseError
-from nih_chest_xray.planning.manifest import RowsOfSource
+from nih_chest_xray.planning.manifest import RowsOfSource, rows_of
 from nih_chest_xray.planning.plan import make_plan
 from nih_chest_xray.planning.summary import cut_subsets
 from nih_chest_xray.release import find, release
@@ -60,7 +60,7 @@ def open_release(dataset: Dataset, folder: epath.Path | None) -> release.Release
             # Find resized copies too, to report them if the dataset was made from the NIH's own images.
             tables, resized_to = needed_tables(config), config.image_size
         found = find.find_release(folder, release.known_files(), True, tables, resized_to)
-    if not found.tables and not found.sources:
+    if found.is_empty:
         raise ReleaseError(f"Nothing of the NIH's release is in {folder} or the folders in it.")
     return found
 
@@ -104,7 +104,7 @@ def check_labels(dataset: Dataset, records: Records, planned: Planned) -> Check:
     """Checks that every record's fields are those of the release's tables, and that no planned example is missing."""
     schema, problems = Schema(dataset.info.features), []
     config = dataset.require_config()
-    rows = {row.image_name: row for rows in RowsOfSource(planned.manifest).values() for row in rows}
+    rows = {row.image_name: row for row in rows_of(planned.manifest)}
     missing = dataset.metadata["missing_images"]
     cut = cut_subsets(dataset.metadata)
     # A trial build leaves out examples only in the subsets that it cuts.

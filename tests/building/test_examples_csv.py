@@ -6,27 +6,16 @@ import json
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from conftest import build
 
-from nih_chest_xray import Builder
 from nih_chest_xray.verification.command import verify
 from nih_chest_xray.vocabulary import FINDINGS, label_string
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    from nih_chest_xray import NihChestXrayConfig
-
-    config = NihChestXrayConfig(
-        name="drawn",
-        phantom_patients=20,
-        image_size=16,
-        augmented_copies=1,
-        validation_fraction=0.25,
-        test_fraction=0.25,
-    )
-    builder = Builder(config=config, data_dir=tmp_path_factory.mktemp("data"))
-    builder.download_and_prepare()
-    return builder
+    folder = tmp_path_factory.mktemp("data")
+    return tfds.builder_from_directory(build(None, folder, phantom_patients=20, image_size=16, augmented_copies=1))
 
 
 def rows(builder) -> dict[str, dict[str, str]]:

@@ -16,7 +16,7 @@ from tensorflow_datasets.scripts.cli.convert_format_utils import convert_dataset
 
 from nih_chest_xray.images import codec
 from nih_chest_xray.verification.command import verify
-from nih_chest_xray.verification.records import read_shard
+from nih_chest_xray.verification.shards import read_shard
 
 FORMATS = ("tfrecord", "array_record", "parquet")
 SMALL = {"name": "small", "phantom_patients": 12, "image_size": 16, "validation_fraction": 0.3, "test_fraction": 0.3}
