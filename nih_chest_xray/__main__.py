@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from absl import logging
-from tqdm import tqdm
 
 import nih_chest_xray
 from nih_chest_xray.errors import CatalogError, UsageError, line
+from nih_chest_xray.system.bars import say
 
 _DIR = "the folder with the NIH's files; it is only read"
 _CONFIG = "a config's name, or a JSON object of its fields (default: %(default)s)"
@@ -79,7 +79,7 @@ def _libraries_silenced() -> Iterator[None]:
 
 
 def _show_warning(message: Warning | str, *_where: object, **_more: object) -> None:
-    tqdm.write(f"warning: {line(str(message), 4000)}", file=sys.stderr)  # It leaves a bar on a line of its own.
+    say(f"warning: {line(str(message), 4000)}")
 
 
 def _command(

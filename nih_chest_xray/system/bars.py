@@ -1,4 +1,4 @@
-"""Bars: shows progress on a terminal, in a notebook and in a log file."""
+"""Bars: shows progress on a terminal, in a notebook and in a log file, and notices above it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def bar(drawn: str, line: str, **options: Any) -> Any:
     return tqdm.tqdm(
         bar_format=line, smoothing=0, file=_Lines(), mininterval=_SECONDS_BETWEEN_LINES, maxinterval=60, **options
     )
+
+
+def say(text: str) -> None:
+    """Writes a notice to stderr, above a bar: a command's stdout is for its result."""
+    tqdm.tqdm.write(text, file=sys.stderr)
 
 
 class _Lines:

@@ -27,8 +27,9 @@ from nih_chest_xray import Builder, NihChestXrayConfig
 from nih_chest_xray.errors import NoRoomError, ReleaseError, TransferError
 from nih_chest_xray.phantom.release import Phantom
 from nih_chest_xray.release import release, transfer
+from nih_chest_xray.release.http_download import Patience
 from nih_chest_xray.release.release import KnownFile
-from nih_chest_xray.release.transfer import Patience, fetch
+from nih_chest_xray.release.transfer import fetch
 from nih_chest_xray.system import disk_space
 
 NAME = "images_001.tar.gz"
@@ -711,7 +712,8 @@ GETTER = """
 import signal, sys
 from etils import epath
 from nih_chest_xray.release.release import KnownFile
-from nih_chest_xray.release.transfer import Patience, fetch
+from nih_chest_xray.release.http_download import Patience
+from nih_chest_xray.release.transfer import fetch
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell may have its background jobs ignore it.
 known = KnownFile(sys.argv[2], 300_000, "0")
