@@ -33,6 +33,13 @@ def test_every_example_has_the_same_shapes(built):
     assert (shapes[0]["findings"], shapes[0]["mm_per_pixel"], shapes[0]["bbox"]) == ((14,), (2,), (4, 4))
 
 
+def test_the_schema_itself_says_each_shape(built):
+    """A shape with None would leave TensorFlow a dataset that it cannot batch before an example is read."""
+    shapes = built.info.features.shape
+    assert all(None not in shape for shape in (shapes | shapes["bboxes"]).values() if not isinstance(shape, dict))
+    assert shapes["bboxes"] == {"bbox": (4, 4), "finding": (4,)}
+
+
 def test_whole_examples_batch_in_grain(built):
     loaded = grain.MapDataset.source(built.as_data_source("train")).map(without_names).batch(4)
     batch = loaded[0]
