@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from nih_chest_xray.errors import UsageError
 from nih_chest_xray.images import augmentation
 from nih_chest_xray.tasks import NEGATIVES, TASKS, Task, make_task
-from nih_chest_xray.vocabulary import FINDINGS, SUBSETS, VIEWS
+from nih_chest_xray.vocabulary import FINDINGS, SUBSETS, VIEWS, copies_of, fold_name
 
 SPLITS = tuple(dict.fromkeys(split for splits in TASKS.values() for split in splits))
 IMAGE_FORMATS = ("png", "jpeg")
@@ -65,7 +65,8 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
     split: str = _field(
         "stratified",
         "'stratified' balances classes, views, sexes and ages, and keeps each patient in one subset. 'official' uses"
-        " the NIH's test list and draws validation from the rest in the same way. 'lists' uses your own lists."
+        " the NIH's test list and draws validation from the rest in the same way. 'lists' uses your own lists. 'folds'"
+        " divides into `folds` parts for cross-validation, and a test subset, in the same way as 'stratified'."
         " 'expert', only for the task 'nodule_expert', validates and tests on the images that radiologists labelled.",
     )
     split_lists: dict[str, str] | None = _field(  # noqa: RUF009 (The default is None.)
@@ -85,7 +86,15 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
     test_fraction: float = _field(
         0.1,
         "Share of the cohort, in (0, 1). Not used by the official split. The splits 'lists' and 'expert' use neither"
-        " fraction.",
+        " fraction, and 'folds' only this one, which may then be 0 for no test subset.",
+    )
+    folds: int = _field(
+        5,
+        "For the split 'folds': how many. They are called fold_0, fold_1, …. Augmented copies of the images of fold_0"
+        " are in fold_0_augmented, so that you can leave them out where the fold validates.",
+    )
+    official_test: bool = _field(
+        False, "For the split 'folds': takes the NIH's test list as the test subset, whatever `test_fraction` says."
     )
     augmented_copies: int = _field(0, "Copies of each training image with a nodule, in addition to the image.")
     augmentations: tuple[str, ...] = _field(
@@ -163,10 +172,14 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         self._check_whole("phantom_patients", 0, 30_805)
         for field in ("validation_fraction", "test_fraction"):
             value = getattr(self, field)
-            self._check(field, _is_number(value) and 0 < value < 1, "a number between 0 and 1, neither included")
+            if field == "test_fraction" and self.split == "folds":
+                self._check(field, _is_number(value) and 0 <= value < 1, "a number of at least 0 and less than 1")
+            else:
+                self._check(field, _is_number(value) and 0 < value < 1, "a number between 0 and 1, neither included")
         fitting = TASKS[self.task]
         self._check("split", self.split in fitting, f"{' or '.join(map(repr, fitting))} with task={self.task!r}")
         self._check_lists()
+        self._check_whole("folds", 2, 20)
         if self.split == "stratified":
             total = self.validation_fraction + self.test_fraction
             self._check("test_fraction", total < 1, f"less than 1 together with validation_fraction (now {total:g})")
@@ -177,8 +190,9 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         elif self.image_format != "png":
             self._check("image_format", False, "'png' with image_size null, which stores the NIH's own PNG bytes")
         self._check_whole("jpeg_quality", 1, 100)
-        for field in ("allow_missing_images", "allow_resized_images"):
+        for field in ("official_test", "allow_missing_images", "allow_resized_images"):
             self._check(field, isinstance(getattr(self, field), bool), "true or false")
+        self._check("official_test", self.split == "folds" or not self.official_test, "false unless split is 'folds'")
         good = not self.allow_resized_images or self.image_size is not None
         self._check("allow_resized_images", good, "false with image_size null, which stores the NIH's own PNG bytes")
         augmentation.draw_augmentations(self.augmentations, self.seed, "", self.augmented_copies)
@@ -187,6 +201,31 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
     def definition(self) -> Task:
         """The task that a network is to learn."""
         return make_task(self.task, self.positive, self.negative)
+
+    @property
+    def uses_official_lists(self) -> bool:
+        """Whether the NIH's test list is the test subset."""
+        return self.split == "official" or self.official_test
+
+    @property
+    def image_subsets(self) -> tuple[str, ...]:
+        """The subsets that images are divided into."""
+        if self.split != "folds":
+            return SUBSETS
+        return (*map(fold_name, range(self.folds)), *(["test"] if self.official_test or self.test_fraction else []))
+
+    @property
+    def copy_subsets(self) -> dict[str, str]:
+        """The subsets whose images are augmented, and for each the subset that holds the copies."""
+        if self.split != "folds":
+            return {"train": "train"}
+        return {fold: copies_of(fold) for fold in map(fold_name, range(self.folds))}
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """The subsets that examples are in: those of the images, then those of the copies."""
+        of_copies = self.copy_subsets.values() if self.augmented_copies else ()
+        return tuple(dict.fromkeys((*self.image_subsets, *of_copies)))
 
     @property
     def choices(self) -> dict[str, Any]:

@@ -39,7 +39,6 @@ from nih_chest_xray.release import downloads, transfer
 from nih_chest_xray.release.release import KnownFile, Release, known_files
 from nih_chest_xray.release.tables import find_for_config, read_tables
 from nih_chest_xray.system.disk_space import Need, require_room
-from nih_chest_xray.vocabulary import SUBSETS
 
 _LICENCE = (
     "The usage of the data set is unrestricted. But you should provide the link to our original download site,"
@@ -99,7 +98,8 @@ class Builder(HookedBuilder):
     RELEASE_NOTES = {
         "2.0.0": "Every example has one shape, so that .batch() works: findings is multi-hot (14,), bboxes has a fixed"
         " length (max_boxes). The task nodule is called binary, with the fields positive and negative. New: the feature"
-        " mm_per_pixel, the file examples.csv, the fields based_on, one_image_per_patient and jpeg_quality.",
+        " mm_per_pixel, the file examples.csv, the split folds, the fields based_on, one_image_per_patient and"
+        " jpeg_quality.",
         "1.0.0": "First release: configs nodule, nodule_augmented, findings, first_archive, sample and nodule_expert.",
     }
     BUILDER_CONFIGS = NAMED_CONFIGS
@@ -240,7 +240,7 @@ class Builder(HookedBuilder):
         build.resources.callback(maker.close)
         build.inputs = inputs = _Inputs(found, tables.origin, plan.cohort, manifest, maker, shown)
         # TFDS does not write empty subsets. Only a build from part of the images can have any.
-        subsets = [subset for subset in SUBSETS if (manifest["subset"] == subset).any()]
+        subsets = [subset for subset in config.subsets if (manifest["subset"] == subset).any()]
         return {subset: self._generate_examples(inputs, subset) for subset in subsets}
 
     def _generate_examples(self, inputs: _Inputs, subset: str) -> Any:
@@ -250,7 +250,7 @@ class Builder(HookedBuilder):
 
     def _needed_room(self, planned: pd.DataFrame) -> Need:
         cap = self._build.cap
-        examples = len(planned) if cap is None else min(len(planned), cap * len(SUBSETS))
+        examples = len(planned) if cap is None else min(len(planned), cap * len(self.builder_config.subsets))
         return Need(self.data_dir_root, build_size(self.builder_config, examples), "the records of the dataset")
 
     def _write_metadata(self, inputs: _Inputs, cap: int | None) -> None:

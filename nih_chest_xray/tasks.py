@@ -51,8 +51,8 @@ NO_FINDINGS_ALONE, REST = "no_finding", "rest"
 NEGATIVES = (NO_FINDINGS_ALONE, REST)
 """What the negatives of a task of two classes may be: images without any finding, or all that are not positive."""
 TASKS = {
-    "binary": ("stratified", "official", "lists"),
-    "findings": ("stratified", "official", "lists"),
+    "binary": ("stratified", "official", "lists", "folds"),
+    "findings": ("stratified", "official", "lists", "folds"),
     "nodule_expert": ("expert",),
 }
 """The tasks, and the values of a config's `split` that fit each."""

@@ -10,6 +10,10 @@ from collections.abc import Sequence
 DATASET = "nih_chest_xray"
 """The dataset's name in TFDS."""
 SUBSETS = ("train", "validation", "test")
+"""The subsets of every split but folds."""
+SUBSET_NAME = re.compile(r"train|validation|test|fold_[0-9]{1,2}(_augmented)?")
+"""The name of any subset of a dataset."""
+_OF_COPIES = "_augmented"
 
 # Terms of the label file.
 
@@ -111,6 +115,29 @@ def patient_of(image_name: str) -> int:
     13
     """
     return int(image_name[:8])
+
+
+def fold_name(number: int) -> str:
+    """Returns the name of a fold, counted from 0."""
+    return f"fold_{number}"
+
+
+def copies_of(fold: str) -> str:
+    """Returns the name of the subset that holds the augmented copies of a fold's images.
+
+    >>> copies_of("fold_0")
+    'fold_0_augmented'
+    """
+    return fold + _OF_COPIES
+
+
+def images_of(subset: str) -> str:
+    """Returns the subset whose images the examples of a subset were made from.
+
+    >>> images_of("fold_0_augmented"), images_of("train")
+    ('fold_0', 'train')
+    """
+    return subset.removesuffix(_OF_COPIES)
 
 
 def copy_name(source_name: str, number: int) -> str:

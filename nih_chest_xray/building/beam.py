@@ -23,7 +23,7 @@ from nih_chest_xray.images.augmentation import get_augmentation, register
 from nih_chest_xray.planning.manifest import RowsOfSource
 from nih_chest_xray.release.release import Release
 from nih_chest_xray.system.removal import BEAM_TASKS, remove
-from nih_chest_xray.vocabulary import SUBSETS, source_of
+from nih_chest_xray.vocabulary import source_of
 
 _IMAGES_PER_TASK = 500
 _ARCHIVES = "archives"
@@ -97,8 +97,9 @@ class BeamBuild:
             examples = results.examples
             if self._several_may_hold_an_image:
                 examples |= "GroupByName" >> beam.GroupByKey() | "TakeFirst" >> beam.MapTuple(_first)
-            by_subset = examples | "BySubset" >> beam.Partition(_subset_number, len(SUBSETS))  # type: ignore[arg-type]
-            self._made = dict(zip(SUBSETS, by_subset, strict=True))
+            subsets = self._config.subsets
+            by_subset = examples | "BySubset" >> beam.Partition(_subset_number, len(subsets), subsets)  # type: ignore[arg-type]
+            self._made = dict(zip(subsets, by_subset, strict=True))
             for name, collection in (
                 ("names", examples | "Names" >> beam.MapTuple(_name_and_side)),
                 (_ARCHIVES, results[_ARCHIVES]),
@@ -174,8 +175,8 @@ def _first(key: str, made: Collection[tuple[int, str, dict[str, Any], int | None
     return key, min(made, key=lambda each: each[0])
 
 
-def _subset_number(made: Made, _subsets: int) -> int:
-    return SUBSETS.index(made[1][1])
+def _subset_number(made: Made, _number: int, subsets: tuple[str, ...]) -> int:
+    return subsets.index(made[1][1])
 
 
 def _key_and_example(key: str, made: tuple[int, str, dict[str, Any], int | None]) -> tuple[str, dict[str, Any]]:

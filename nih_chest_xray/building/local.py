@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import warnings
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -18,7 +19,6 @@ from nih_chest_xray.errors import ReleaseError
 from nih_chest_xray.planning.manifest import RowsOfSource
 from nih_chest_xray.release.release import Release
 from nih_chest_xray.release.sources import StoredImage
-from nih_chest_xray.vocabulary import SUBSETS
 
 Keyed = tuple[str, dict[str, Any]]
 """An example's key, which is its image name, and the example."""
@@ -28,8 +28,8 @@ class LocalBuild:
     """Makes the examples of each subset in turn.
 
     TFDS asks for one subset after another. Images in separate files are read when their subset is requested. An archive
-    holds images of all subsets. It is read once, while the first subset is made; the encoded examples of the other
-    subsets wait on disk.
+    holds images of all subsets. It is read once, while the first subset is made. Encoded examples of other subsets than
+    the one requested wait on disk: most of an archive's, and the copies of a fold.
 
     Broken images are left out if the config allows missing images. If it does not, no more examples are made after the
     first broken image. The remaining images are only checked, so that one error names all broken ones.
@@ -60,6 +60,7 @@ class LocalBuild:
         self._broken: list[BrokenImage] = []
         self._copied_sides: dict[str, int] = {}
         self._begun: set[str] = set()
+        self._read: set[str] = set()
         self._failed = False
 
     def examples(self, subset: str) -> Iterator[Keyed]:
@@ -101,21 +102,19 @@ class LocalBuild:
 
     def _examples(self, subset: str) -> Iterator[Keyed]:
         self._begun.add(subset)
-        directly = self._make(self._release.images(self._sources[subset], one_pass=False))
+        directly = self._make(self._release.images(self._sources[subset] - self._read, one_pass=False))
         self._made.append(directly)
-        for _, key, example in directly:
-            yield key, example
         if subset in self._waiting and not self._failed:
             yield from self._waiting[subset].drain()
-        for its_subset, key, example in self._from_archives:
+        for its_subset, key, example in itertools.chain(directly, self._from_archives):
             if its_subset == subset:
                 yield key, example
             else:
                 self._spool(its_subset).push((key, example))
 
     def _check_remaining_images(self) -> None:
-        for subset in SUBSETS:
-            if subset in self._sources and subset not in self._begun:
+        for subset in self._sources:
+            if subset not in self._begun:
                 for _ in self._examples(subset):
                     pass
 
@@ -134,6 +133,8 @@ class LocalBuild:
                     if made.copied_side:
                         self._copied_sides[made.source_name] = made.copied_side
                     yield from made.examples
+                # Not before: where a trial build stops in the middle, the copies are made from the image read again.
+                self._read.add(made.source_name)
 
     def _try(self, image: StoredImage) -> Made | BrokenImage:
         return try_examples(image, () if self._failed else self._rows[image.name], self._config)

@@ -16,7 +16,6 @@ from nih_chest_xray.building.examples import BrokenImage, Report
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.planning.cohort import empty_classes
 from nih_chest_xray.planning.summary import summarise
-from nih_chest_xray.vocabulary import SUBSETS
 
 
 def make_metadata(
@@ -117,7 +116,7 @@ def warn_of_missing(
     """
     if missing := len(cohort) - broken - present["source_name"].nunique():
         summary = summarise(present, config)
-        absent = [subset for subset in SUBSETS if not summary["examples"][subset]]
+        absent = [subset for subset, number in summary["examples"].items() if not number]
         without = f" The dataset will have no subset {' and no '.join(absent)}." if absent else ""
         warnings.warn(
             f"{missing:,} of the {len(cohort):,} images of config {config.name!r} are not in {place}. Without them"

@@ -99,10 +99,13 @@ def draw_charts(built: Built, examples: pd.DataFrame, folder: Path) -> list[Char
     with_copies = " Augmented copies are counted, as a network sees them in training." if without else ""
     several = " An image may have several." if len(built.classes) > 2 else ""
     whether = "" if several else ", whether or not it is one of the classes"
+    together = " All folds are counted together." if built.made.split == "folds" else ""
     totals = [built.metadata["examples"][subset] for subset in built.subsets]
     findings = statistics.finding_counts(originals, built.subsets)
     charts = [
-        class_shares(statistics.class_counts(built), totals, f"Share of each subset's examples.{several}{with_copies}"),
+        class_shares(
+            statistics.class_counts(built), totals, f"Share of each subset's examples.{together}{several}{with_copies}"
+        ),
         finding_bars(findings, f"Images with each finding{whether}.{without}"),
         age_bars(statistics.ages_by_sex(originals), f"Images, not patients.{without}"),
         co_occurrence_grid(statistics.co_occurrence(originals), f"Images that have both of two findings.{without}"),
@@ -117,7 +120,7 @@ def draw_charts(built: Built, examples: pd.DataFrame, folder: Path) -> list[Char
 
 
 def class_shares(counts: pd.DataFrame, totals: Sequence[int], note: str) -> Chart:
-    """Shows each class's share of each subset.
+    """Shows each class's share of each subset, or of all folds together.
 
     Args:
       counts: Number of examples, with a row for each class and a column for each subset.
@@ -132,11 +135,15 @@ def class_shares(counts: pd.DataFrame, totals: Sequence[int], note: str) -> Char
     rows.append(("Examples", *(f"{total:,}" for total in totals)))
     table = Table("Examples of each class, and their share of the subset", ("Class", *counts.columns), tuple(rows))
 
+    series = ["folds" if subset.startswith("fold_") else subset for subset in counts.columns]
+    merged = counts.T.groupby(series, sort=False).sum().T
+    together = pd.Series(totals).groupby(series, sort=False).sum().clip(lower=1)
+
     def draw(axes: Axes) -> None:
-        _grouped_bars(axes, pd.DataFrame(shares, _words(counts.index), counts.columns), "{:.1f} %")
+        _grouped_bars(axes, (100 * merged / together).set_axis(_words(counts.index)), "{:.1f} %")
         axes.set_xlabel("share of the subset's examples, %")
 
-    height = 0.8 + len(counts) * (0.14 + 0.165 * counts.shape[1])
+    height = 0.8 + len(counts) * (0.14 + 0.165 * merged.shape[1])
     return Chart("classes", "Classes by subset", note, table, height, draw)
 
 

@@ -20,15 +20,15 @@ _FORMATS = {".csv": _CSV, ".json": "application/json", ".txt": "text/plain", "LI
 _COLUMNS = {
     "image_name": "The NIH's file name; an augmented copy's is <stem>_aug<k>.png.",
     "label": "The class; for several findings the NIH's string, such as Mass|Nodule.",
-    "subset": "train, validation or test.",
+    "subset": "train, validation or test; with folds fold_0, fold_0_augmented and so on.",
 }
 
 
 def croissant(built: Built, examples: pd.DataFrame, files: list[DataFile], url: str | None) -> str:
     """Returns the JSON-LD of a dataset.
 
-    The record set "metadata" is `metadata.csv`. If the dataset has Parquet files, the record sets "train", "validation"
-    and "test" hold the examples, each as the bytes that `features.deserialize_example` reads.
+    The record set "metadata" is `metadata.csv`. If the dataset has Parquet files, a record set of each subset holds its
+    examples, each as the bytes that `features.deserialize_example` reads.
 
     Args:
       built: The dataset.

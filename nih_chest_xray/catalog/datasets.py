@@ -26,7 +26,7 @@ from nih_chest_xray.verification.dataset_folder import (
     read_dataset_info,
     read_metadata,
 )
-from nih_chest_xray.vocabulary import DATASET, SUBSETS
+from nih_chest_xray.vocabulary import DATASET, copies_of
 
 _NEEDED = ("features.json", "metadata.json", "metadata.csv")
 
@@ -97,12 +97,21 @@ class Built:
     @property
     def subsets(self) -> list[str]:
         """The subsets that have examples."""
-        return [subset for subset in SUBSETS if subset in self.builder.info.splits]
+        return [subset for subset in self.made.subsets if subset in self.builder.info.splits]
 
     @property
     def absent(self) -> list[str]:
         """The subsets that have no examples, for example because images were missing. TFDS does not store them."""
-        return [subset for subset in SUBSETS if subset not in self.builder.info.splits]
+        return [subset for subset in self.made.subsets if subset not in self.builder.info.splits]
+
+    @property
+    def training_split(self) -> str:
+        """What to train on, as `tfds.load` takes it. With folds all but the first, which then validates."""
+        if self.made.split != "folds":
+            return self.subsets[0]
+        folds = list(self.made.copy_subsets)[1:]
+        training = [subset for fold in folds for subset in (fold, copies_of(fold)) if subset in self.subsets]
+        return "+".join(training) or self.subsets[0]
 
     @property
     def classes(self) -> list[str]:
@@ -113,6 +122,11 @@ class Built:
     def total(self) -> int:
         """Number of examples in all subsets."""
         return sum(self.metadata["examples"].values())
+
+    @property
+    def patients(self) -> int:
+        """Number of patients, those in several subsets counted in each. Copies add none."""
+        return sum(self.metadata["patients"][subset] for subset in self.made.image_subsets)
 
     @property
     def built_on(self) -> datetime.date:

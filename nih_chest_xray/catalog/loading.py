@@ -56,12 +56,12 @@ def snippets(built: Built, url: str | None) -> list[Snippet]:
     for key, title in (("tensorflow", "TensorFlow"), ("pytorch", "PyTorch"), ("jax", "JAX")):
         # Inside the method of a class, the expression is indented further.
         indented = textwrap.indent(opened, " " * 8).lstrip() if "{indented}" in code[key] else ""
-        text = code[key].format(opened=opened, indented=indented, subset=built.subsets[0])
+        text = code[key].format(opened=opened, indented=indented, subset=_variable(built))
         found.append(Snippet(key, title, "Python", text))
     if root := _root(built, place):
         name = f"{_NAMESPACE}:{built.full_name}:{built.version}"
         text = _BY_NAME.format(
-            namespace=_NAMESPACE, root=_quoted(root), subset=built.subsets[0], call=_call(built, name, by_index)
+            namespace=_NAMESPACE, root=_quoted(root), subset=_variable(built), call=_call(built, name, by_index)
         )
         found.append(Snippet("namespace", "By a namespace that your team chooses", "Python", text))
     return found
@@ -80,20 +80,25 @@ def _root(built: Built, place: str) -> str | None:
 
 
 def _call(built: Built, name: str, by_index: bool, *more: str) -> str:
-    """Returns the call that opens the first subset by a name."""
-    arguments = [_quoted(name), *more, f'split="{built.subsets[0]}"', *([] if by_index else ["as_supervised=True"])]
+    """Returns the call that opens the training subset by a name."""
+    arguments = [_quoted(name), *more, f'split="{built.training_split}"', *([] if by_index else ["as_supervised=True"])]
     function = "data_source" if by_index else "load"
     return f"tfds.{function}(\n" + "".join(f"    {argument},\n" for argument in arguments) + ")"
 
 
 def _opened(built: Built, place: str, by_index: bool) -> str:
-    """Returns the expression that opens the first subset."""
+    """Returns the expression that opens the training subset."""
     root = _root(built, place)
     if root is None:
-        split = f'split="{built.subsets[0]}"'
+        split = f'split="{built.training_split}"'
         method = f"as_data_source({split})" if by_index else f"as_dataset({split}, as_supervised=True)"
         return f"tfds.builder_from_directory(\n    {_quoted(place)}\n).{method}"
     return _call(built, f"{built.full_name}:{built.version}", by_index, f"data_dir={_quoted(root)}")
+
+
+def _variable(built: Built) -> str:
+    """Returns the name of the training subset in the code."""
+    return "train" if "+" in built.training_split else built.training_split
 
 
 def _quoted(text: str) -> str:

@@ -116,7 +116,9 @@ def _splits(built: Built) -> charts.Table:
     }
     more = pd.DataFrame({subset: [row[subset] for row in rows.values()] for subset in built.subsets}, list(rows))
     table = pd.concat([counts.rename(index=lambda name: name.replace("_", " ")), more])
-    return charts.count_table("Examples by class and subset", "Class", table.assign(all=table.sum(axis=1)))
+    table["all"] = table.sum(axis=1)
+    table.loc["Patients", "all"] = built.patients
+    return charts.count_table("Examples by class and subset", "Class", table)
 
 
 def _features(built: Built) -> list[tuple[str, str, str, str]]:

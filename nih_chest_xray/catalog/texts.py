@@ -199,7 +199,7 @@ def use_cases(built: Built) -> list[str]:
     """Returns what the dataset is for, and what it is not for."""
     if built.synthetic:
         return ["Trying out and testing training code.", "Not for any statement about patients."]
-    official = built.config["split"] == "official"
+    official = built.made.uses_official_lists
     comparable = ", comparable with papers on the NIH's test list" if official and built.task.multi_label else ""
     shared = (
         "617 of the 860 patients in the test subset of nodule_expert are in the training subset of nodule, and in that"
@@ -262,29 +262,40 @@ def preprocessing(built: Built) -> list[str]:
     if copies := resized(built):
         texts.insert(1, f"Not the NIH's pixels: {copies}.")
     if copies := config["augmented_copies"]:
+        without = "test has none" if config["split"] == "folds" else "validation and test have none"
         texts.append(
             f"Each training image with {built.task.noun} has {copies} augmented {'copy' if copies == 1 else 'copies'}"
-            f" ({', '.join(config['augmentations'])}); validation and test have none."
+            f" ({', '.join(config['augmentations'])}); {without}."
         )
-        if "train" in cut_subsets(built.metadata):
+        if not built.made.copy_subsets.keys().isdisjoint(cut_subsets(built.metadata)):
             texts.append("The trial build may have ended between an image and its copies.")
     return texts
 
 
 def patients(built: Built) -> str:
     """Returns the number of patients. If patients are in several subsets, they count several times: it is a bound."""
-    number = f"{sum(built.metadata['patients'].values()):,}"
+    number = f"{built.patients:,}"
     return f"at most {number}" if built.metadata.get("shared_patients") else number
 
 
 def patient_subsets(built: Built) -> str:
-    """Returns whether each patient is in one subset only."""
+    """Returns whether each patient is in one subset only, and what folds are for."""
     if shared := built.metadata.get("shared_patients"):
         return (
             f"{shared:,} patients are in several subsets, because the lists given to the build put them there. Scores"
             " on validation and test are therefore better than on patients that a network has never seen."
         )
-    return "Each patient is in one subset only."
+    if built.config["split"] != "folds":
+        return "Each patient is in one subset only."
+    copies = (
+        " The augmented copies of fold_0 are in fold_0_augmented and so on: leave out those of the fold that validates."
+        if built.config["augmented_copies"]
+        else ""
+    )
+    return (
+        "Each patient is in one fold only, or in test. Train on all folds but one, which validates; the metadata has"
+        f" the weights of the classes for each choice.{copies}"
+    )
 
 
 def annotation(built: Built) -> list[str]:

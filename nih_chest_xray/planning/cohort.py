@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.errors import CohortError
 from nih_chest_xray.planning.splitting import balanced_group_split
 from nih_chest_xray.tasks import REST
-from nih_chest_xray.vocabulary import SUBSETS, label_string, patient_of
+from nih_chest_xray.vocabulary import images_of, label_string, patient_of
 
 AGE_BAND = 20
 """Width in years of the age bands that are balanced over the subsets."""
@@ -30,14 +30,14 @@ def make_cohort(
     Args:
       labels: A table as `labels.read_labels` returns it, with rows in any order.
       config: The config, which says what to select and how to split.
-      official: Image names of the NIH's lists, under 'train_val' and 'test'. Needed for the official split only.
+      official: Image names of the NIH's lists, under 'train_val' and 'test'. Needed if the config uses them.
       expert: A table as `expert_labels.read_expert_labels` returns it. Needed for the expert split only.
       lists: Image names of the user's own lists, by subset. Needed for the split 'lists' only.
 
     Returns:
       The selected rows in the order of image names, with `positive` (bool, whether the image is positive for the task),
-      `label` (a class of the task; for a multi-label task all classes of the image, joined by |) and `subset` ('train',
-      'validation' or 'test'); for the expert split also `text_mined_label`. The index is 0, 1, 2, ….
+      `label` (a class of the task; for a multi-label task all classes of the image, joined by |) and `subset` (one of
+      `config.image_subsets`); for the expert split also `text_mined_label`. The index is 0, 1, 2, ….
 
     Raises:
       CohortError: A subset would have no image, or no image of one of two classes (allowed if images may be missing).
@@ -46,14 +46,13 @@ def make_cohort(
     cohort = select(labels, config)
     if config.split == "expert":
         cohort = _expert_subsets(labels, cohort, config, expert)
-    elif config.split == "official":
+    elif config.uses_official_lists:
         cohort = cohort.assign(subset=_official_subsets(cohort, config, official or {}))
     elif config.split == "lists":
         cohort = _listed_subsets(cohort, config, lists or {})
     else:
-        rest = config.validation_fraction + config.test_fraction
-        fractions = (1 - rest, config.validation_fraction, config.test_fraction)
-        cohort = cohort.assign(subset=balanced_subsets(cohort, config, SUBSETS, fractions))
+        fractions = _fractions(config, config.test_fraction)
+        cohort = cohort.assign(subset=balanced_subsets(cohort, config, config.image_subsets, fractions))
     _require_classes(cohort, config)
     return cohort
 
@@ -72,14 +71,15 @@ def select(labels: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:
 
 def shared_patients(table: pd.DataFrame) -> int:
     """Returns how many patients have rows in several subsets."""
-    return int((table.groupby("patient_id")["subset"].nunique() > 1).sum())
+    subset_of_images = table["subset"].map(images_of)
+    return int((subset_of_images.groupby(table["patient_id"]).nunique() > 1).sum())
 
 
 def empty_classes(table: pd.DataFrame, config: NihChestXrayConfig) -> str:
     """Returns a sentence that names the classes without a row in a subset that is not empty; '' if there are none."""
     indicators = class_indicators(table, config)[list(config.definition.classes)]
     lacks = []
-    for subset in SUBSETS:
+    for subset in config.image_subsets:
         rows = indicators[table["subset"] == subset]
         if len(rows) and (empty := list(rows.columns[~rows.any()])):
             lacks.append(f"{subset} has no image of {', '.join(empty)}")
@@ -94,8 +94,22 @@ def class_indicators(table: pd.DataFrame, config: NihChestXrayConfig) -> pd.Data
     return pd.DataFrame(has.reshape(len(labels), len(classes))[codes], table.index, list(classes))
 
 
+def _fractions(config: NihChestXrayConfig, test: float) -> list[float]:
+    """Returns the share of each of `config.image_subsets`; a test subset that takes nothing is left out.
+
+    Args:
+      config: The config.
+      test: The share of the test subset; 0 if it is taken out already.
+    """
+    if config.split == "folds":
+        shares = [(1 - test) / config.folds] * config.folds
+    else:
+        shares = [1 - (config.validation_fraction + test), config.validation_fraction]
+    return [*shares, test] if test else shares
+
+
 def balanced_subsets(
-    cohort: pd.DataFrame, config: NihChestXrayConfig, subsets: tuple[str, ...], fractions: tuple[float, ...]
+    cohort: pd.DataFrame, config: NihChestXrayConfig, subsets: Sequence[str], fractions: Sequence[float]
 ) -> np.ndarray:
     """Assigns patients to subsets so that classes, views, sexes, ages and the number of images are balanced.
 
@@ -151,8 +165,8 @@ def _official_subsets(
             " expected each patient in one. Download the two lists again."
         )
     subset = np.full(len(cohort), "test", object)
-    fractions = (1 - config.validation_fraction, config.validation_fraction)
-    subset[~in_test] = balanced_subsets(cohort[~in_test], config, SUBSETS[:2], fractions)
+    others = [name for name in config.image_subsets if name != "test"]
+    subset[~in_test] = balanced_subsets(cohort[~in_test], config, others, _fractions(config, 0))
     return subset
 
 
@@ -201,7 +215,7 @@ def _require_classes(cohort: pd.DataFrame, config: NihChestXrayConfig) -> None:
     build is from part of the images.
     """
     part, noun = config.allow_missing_images and len(cohort) > 0, config.definition.noun
-    for subset in SUBSETS if config.split_lists is None else config.split_lists:
+    for subset in config.image_subsets if config.split_lists is None else config.split_lists:
         positive = cohort.loc[cohort["subset"] == subset, "positive"]
         present = {f"with {noun}": positive.any(), f"without {noun}": not positive.all()}
         if config.definition.multi_label or part:

@@ -18,6 +18,8 @@ def make_manifest(
 ) -> pd.DataFrame:
     """Adds a row for each augmented copy of a training image with a nodule.
 
+    The copies of a fold's images are in a subset of their own, since a fold also validates.
+
     Args:
       cohort: A table as `cohort.make_cohort` returns it, or some of its rows.
       config: The config, which gives the number of copies and the augmentations.
@@ -34,7 +36,7 @@ def make_manifest(
         draw=0.0,
         boxes=pd.Series([boxes.get(name, ()) for name in cohort["image_name"]], cohort.index, object),
     )
-    sources = cohort[(cohort["subset"] == "train") & cohort["positive"]]
+    sources = cohort[cohort["subset"].isin(config.copy_subsets) & cohort["positive"]]
     drawn = [
         (index, copy, name, draw)
         for index, source in sources["image_name"].items()
@@ -45,6 +47,7 @@ def make_manifest(
     if drawn:
         index, number, augmentation, draw = zip(*drawn, strict=True)
         copies = manifest.loc[list(index)].assign(augmentation=augmentation, draw=draw)
+        copies["subset"] = copies["subset"].map(config.copy_subsets)
         names = zip(copies["source_name"], number, strict=True)
         copies["image_name"] = [copy_name(name, k) for name, k in names]
         manifest = pd.concat([manifest, copies])

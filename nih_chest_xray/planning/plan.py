@@ -12,7 +12,7 @@ from nih_chest_xray.errors import CohortError
 from nih_chest_xray.planning.cohort import empty_classes, make_cohort
 from nih_chest_xray.planning.manifest import make_manifest
 from nih_chest_xray.tables.tables import Tables
-from nih_chest_xray.vocabulary import BOX_FILE, SUBSETS, archive_of
+from nih_chest_xray.vocabulary import BOX_FILE, archive_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,8 @@ def _in_archives(cohort: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFra
     what = f"config {config.name!r}, archives={list(config.archives)}"
     if rows.empty:
         raise CohortError(f"{what}: these hold none of the config's images. Name other archives.")
-    if absent := [subset for subset in SUBSETS if subset in {*cohort["subset"]} - {*rows["subset"]}]:
+    lost = {*cohort["subset"]} - {*rows["subset"]}
+    if absent := [subset for subset in config.image_subsets if subset in lost]:
         warnings.warn(f"{what}: the dataset will have no subset {' and no '.join(absent)}.", stacklevel=3)
     if lacking := empty_classes(rows, config):
         warnings.warn(f"{what}: {lacking}", stacklevel=3)

@@ -6,12 +6,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.planning.cohort import class_indicators, shared_patients
-from nih_chest_xray.vocabulary import NO_AUGMENTATION, SUBSETS
+from nih_chest_xray.vocabulary import NO_AUGMENTATION, SUBSETS, images_of
 
 
 def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, Any]:
@@ -23,14 +22,16 @@ def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, A
       classes `class_weights` ({class: weight}), which give each class of the training subset the same total weight, as
       scikit-learn's 'balanced' does; for 'findings' `positive_weights` ({finding: weight}), the number of examples
       without a finding per example with it, as a weighted binary cross-entropy takes them. A class without a training
-      example has None. For 'nodule_expert' `agreement` ({subset: {radiologists' class: {text-mined class: examples}}}).
-      If patients may be shared, `shared_patients`, the number of patients in several subsets.
+      example has None. For the split 'folds' these are called `fold_class_weights` and `fold_positive_weights`
+      ({fold: weights}): where a fold validates, the other folds and their copies are the training set. For
+      'nodule_expert' `agreement` ({subset: {radiologists' class: {text-mined class: examples}}}). If patients may be
+      shared, `shared_patients`, the number of patients in several subsets.
     """
     task = config.definition
     classes = task.classes
     indicators = class_indicators(manifest, config)
     summary: dict[str, Any] = {"classes": list(classes), "counts": {}, "examples": {}, "augmented": {}, "patients": {}}
-    for subset in SUBSETS:
+    for subset in config.subsets:
         rows = manifest[manifest["subset"] == subset]
         summary["counts"][subset] = {name: int(number) for name, number in indicators.loc[rows.index].sum().items()}
         summary["examples"][subset] = len(rows)
@@ -38,12 +39,16 @@ def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, A
         summary["patients"][subset] = int(rows["patient_id"].nunique())
     if config.allow_shared_patients:
         summary["shared_patients"] = shared_patients(manifest)
-    train, total = summary["counts"]["train"], summary["examples"]["train"]
-    if task.multi_label:
-        weights = {name: (total - train[name]) / train[name] if train[name] else None for name in classes}
-        summary["positive_weights"] = weights
+    kind = "positive_weights" if task.multi_label else "class_weights"
+    weigh = _positive_weights if task.multi_label else _class_weights
+    if config.split == "folds":
+        fold_of = manifest["subset"].map(images_of)
+        summary[f"fold_{kind}"] = {
+            fold: weigh(indicators.loc[fold_of.isin(config.copy_subsets) & (fold_of != fold), list(classes)])
+            for fold in config.copy_subsets
+        }
     else:
-        summary["class_weights"] = _class_weights(manifest.loc[manifest["subset"] == "train", "label"], classes)
+        summary[kind] = weigh(indicators.loc[manifest["subset"] == "train", list(classes)])
     if task.read_by_radiologists:
         summary["agreement"] = {
             subset: {
@@ -59,12 +64,19 @@ def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, A
     return summary
 
 
-def _class_weights(labels: pd.Series, classes: Sequence[str]) -> dict[str, float | None]:
+def _positive_weights(has: pd.DataFrame) -> dict[str, float | None]:
+    """Returns the weight of each finding, a column of (examples, findings) bool."""
+    numbers = {name: int(number) for name, number in has.sum().items()}
+    return {name: (len(has) - number) / number if number else None for name, number in numbers.items()}
+
+
+def _class_weights(has: pd.DataFrame) -> dict[str, float | None]:
+    """Returns the weight of each class, a column of (examples, classes) bool."""
     from sklearn.utils.class_weight import compute_class_weight  # Not at the top: it takes a second.
 
-    present = np.array([name for name in classes if (labels == name).any()])
-    weights = compute_class_weight("balanced", classes=present, y=labels) if len(present) else ()
-    return dict.fromkeys(classes) | dict(zip(present.tolist(), map(float, weights), strict=True))
+    present = has.columns[has.any()].to_numpy(object)
+    weights = compute_class_weight("balanced", classes=present, y=has.idxmax(axis=1)) if len(present) else ()
+    return dict.fromkeys(has.columns) | dict(zip(present.tolist(), map(float, weights), strict=True))
 
 
 def cap_of(metadata: Mapping[str, Any]) -> int | None:
@@ -84,12 +96,12 @@ def cut_subsets(metadata: Mapping[str, Any]) -> list[str]:
       metadata: The content of metadata.json.
     """
     cap = cap_of(metadata)
-    return [] if cap is None else [subset for subset in SUBSETS if metadata["examples"][subset] >= cap]
+    return [] if cap is None else [subset for subset, number in metadata["examples"].items() if number >= cap]
 
 
-def split_digests(manifest: pd.DataFrame) -> dict[str, tuple[int, str]]:
+def split_digests(manifest: pd.DataFrame, subsets: Sequence[str] = SUBSETS) -> dict[str, tuple[int, str]]:
     """Returns each subset's number of examples, and the SHA-256 of their names, sorted, each with a newline."""
-    names = {subset: sorted(manifest.loc[manifest["subset"] == subset, "image_name"]) for subset in SUBSETS}
+    names = {subset: sorted(manifest.loc[manifest["subset"] == subset, "image_name"]) for subset in subsets}
     return {
         subset: (len(rows), hashlib.sha256("".join(f"{name}\n" for name in rows).encode()).hexdigest())
         for subset, rows in names.items()

@@ -37,7 +37,7 @@ def needed_tables(config: NihChestXrayConfig) -> tuple[str, ...]:
     return (
         *LABEL_FILES,
         BOX_FILE,
-        *(OFFICIAL_LISTS.values() if config.split == "official" else ()),
+        *(OFFICIAL_LISTS.values() if config.uses_official_lists else ()),
         *((*EXPERT_FILES.values(), BOTH_EXPERT_FILES) if config.split == "expert" else ()),
     )
 
@@ -88,7 +88,7 @@ def read_tables(found: Release, config: NihChestXrayConfig, known: Mapping[str, 
     )
     boxes = read_boxes(*read(BOX_FILE)) if BOX_FILE in found.tables else {}
     official = expert = lists = None
-    if config.split == "official":
+    if config.uses_official_lists:
         official = read_official_lists({subset: read(name) for subset, name in OFFICIAL_LISTS.items()})
         for subset, name in OFFICIAL_LISTS.items():
             warn_if_unofficial(

@@ -18,7 +18,7 @@ class Tables:
     Attributes:
       labels: As `labels.read_labels` returns it.
       boxes: The boxes of each image that has any; empty without a list of boxes.
-      official: Image names of the NIH's lists, under 'train_val' and 'test', for the official split.
+      official: Image names of the NIH's lists, under 'train_val' and 'test', if the config uses them.
       expert: As `expert_labels.read_expert_labels` returns it, for the expert split.
       lists: Image names of the user's own lists, by subset, for the split 'lists'.
       origin: Provenance, for metadata.json: the label file's name, each table's SHA-256 (decompressed) and whether it

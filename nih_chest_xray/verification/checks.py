@@ -22,7 +22,7 @@ from nih_chest_xray.verification.dataset_folder import open_builder, read_metada
 from nih_chest_xray.verification.records import Records
 from nih_chest_xray.verification.report import SKIPPED, Check, conclude
 from nih_chest_xray.verification.shards import formats, shards
-from nih_chest_xray.vocabulary import NO_AUGMENTATION, OFFICIAL_LISTS, SUBSETS, patient_of, source_of
+from nih_chest_xray.vocabulary import NO_AUGMENTATION, OFFICIAL_LISTS, images_of, patient_of, source_of
 
 NO_CONFIG = "metadata.json gives no config, see files"
 
@@ -142,7 +142,7 @@ def check_counts(dataset: Dataset, records: Records) -> Check:
         if counted[subset] != split.num_examples:
             problems.append(f"{subset}: {counted[subset]:,} sound records; {split.num_examples:,} in dataset_info.json")
     rows = None if dataset.listed is None else dataset.listed["subset"]
-    for subset in sorted({*counted, *SUBSETS}) if rows is not None else ():
+    for subset in sorted({*counted, *rows}) if rows is not None else ():
         listed = int((rows == subset).sum())
         if listed != counted.get(subset, 0):
             problems.append(f"{subset}: {counted.get(subset, 0):,} sound records; {listed:,} in metadata.csv")
@@ -234,6 +234,8 @@ def check_examples_csv(dataset: Dataset, records: Records) -> Check:
 def check_patients(dataset: Dataset, records: Records) -> Check:
     """Checks that a patient is in one subset, unless the config allows more, and that image names have their number.
 
+    A fold and the subset of its copies count as one.
+
     The follow-up number is not checked: in the NIH's table, 24,106 differ from the number in the image's name.
     """
     problems, table = [], records.table
@@ -246,7 +248,7 @@ def check_patients(dataset: Dataset, records: Records) -> Check:
     if dataset.config is not None and dataset.config.allow_shared_patients:
         several = shared_patients(table)
         return conclude("patients", f"{seen}, {several:,} of them in several subsets, as the config allows", problems)
-    first = table.drop_duplicates(["patient_id", "subset"])
+    first = table.assign(images_of=table["subset"].map(images_of)).drop_duplicates(["patient_id", "images_of"])
     for patient, group in first[first["patient_id"].duplicated(keep=False)].groupby("patient_id"):
         places = [f"{row.subset} ({row.image_name} in {row.record})" for row in group.itertuples(index=False)]
         problems.append(f"patient {patient}: is in {' and '.join(places)}")
@@ -267,15 +269,18 @@ def check_augmentation(dataset: Dataset, records: Records) -> Check:
     planned = make_manifest(originals, config, {})
     planned = planned[planned["augmentation"] != NO_AUGMENTATION].set_index("image_name")
     # A trial build may end between an image and its copies.
-    absent = [] if "train" in cut_subsets(dataset.metadata) else planned.index.difference(copies["image_name"])
+    cut = cut_subsets(dataset.metadata)
+    absent = planned.index[~planned["subset"].isin(cut)].difference(copies["image_name"])
     problems = [
         f"{name}: a copy of {planned.at[name, 'source_name']} that the config asks for is in no sound record"
         for name in absent
     ]
     sources = originals.set_index("image_name")
     for copy in copies.itertuples(index=False):
+        if images_of(copy.subset) in cut and source_of(copy.image_name) not in sources.index:
+            continue  # The trial build has cut the subset of its source, which is another one.
         asked = planned["augmentation"].get(copy.image_name)
-        if asked is None or copy.subset != "train":
+        if asked is None or copy.subset != planned.at[copy.image_name, "subset"]:
             problems.append(f"{copy.image_name} in {copy.record}: {_why_unplanned(copy, sources, config)}")
         elif asked != copy.augmentation:
             problems.append(f"{copy.image_name} in {copy.record}: is {copy.augmentation!r}; the seed drew {asked!r}")
@@ -287,12 +292,12 @@ def _why_unplanned(copy: Any, sources: pd.DataFrame, config: NihChestXrayConfig)
     source = source_of(copy.image_name)
     if copy.augmentation == NO_AUGMENTATION or source in (None, copy.image_name):
         return f"augmentation {copy.augmentation!r} does not match this name"
-    if copy.subset != "train":
+    if copy.subset not in config.copy_subsets.values():
         return f"an augmented copy in {copy.subset}"
     if source not in sources.index:
         return f"a copy whose source {source} is in no sound record"
-    if sources.at[source, "subset"] != "train":
-        return f"a copy of {source}, which is in {sources.at[source, 'subset']}"
+    if config.copy_subsets.get(sources.at[source, "subset"]) != copy.subset:
+        return f"in {copy.subset}, a copy of {source}, which is in {sources.at[source, 'subset']}"
     if not sources.at[source, "positive"]:
         return f"a copy of {source}, which has no nodule"
     return f"the config asks for {config.augmented_copies} copies of an image"

@@ -29,7 +29,7 @@ from nih_chest_xray.verification.json_kinds import (
     text,
     whole,
 )
-from nih_chest_xray.vocabulary import DATASET, IMAGE_NAME, SOURCE_SIZE, SUBSETS
+from nih_chest_xray.vocabulary import DATASET, IMAGE_NAME, SOURCE_SIZE, SUBSET_NAME, SUBSETS
 
 FILE_NAMES = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 """TFDS's template for the names of shards, as in dataset_info.json."""
@@ -44,9 +44,11 @@ _sha256 = grammar(re.compile(r"[0-9a-f]{64}"), "a SHA-256 in 64 hexadecimal digi
 _file_name = grammar(re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]{1,255}"), "a file's name")
 _config_name = grammar(CONFIG_NAME, "a config's name: up to 100 letters, digits and _.-")
 _version = grammar(VERSION, "a version such as 1.0.0")
-_subset = one_of(*SUBSETS)
+_subset = grammar(SUBSET_NAME, "a subset's name")
+_MAX_SUBSETS = 41
+"""Twenty folds, their copies, and test."""
 _class = text(300)
-_of_subsets = record(dict.fromkeys(SUBSETS, whole()))
+_of_subsets = mapping(_subset, whole(), _MAX_SUBSETS)
 _weights = mapping(_class, nullable(number), 20)
 _lists = mapping(_subset, text(4096), len(SUBSETS))
 _plain = either(flag, number, listed(either(number, text(100)), 100), _lists, nullable(text(100)))
@@ -70,9 +72,11 @@ _config = record(
 OPTIONAL_METADATA: dict[str, Kind] = {
     "class_weights": _weights,
     "positive_weights": _weights,
+    "fold_class_weights": mapping(_subset, _weights, _MAX_SUBSETS),
+    "fold_positive_weights": mapping(_subset, _weights, _MAX_SUBSETS),
     "agreement": mapping(_subset, mapping(_class, mapping(_class, whole(), 20), 20), 3),
     "max_examples_per_split": nullable(whole()),
-    "shard_sizes": mapping(_file_name, whole(), len(SUBSETS) * _MAX_SHARDS),
+    "shard_sizes": mapping(_file_name, whole(), _MAX_SUBSETS * _MAX_SHARDS),
     "shared_patients": whole(),
     "broken_images": listed(grammar(IMAGE_NAME, "an image's name"), 112_120),
     "resized_images": mapping(grammar(re.compile(r"[0-9]{1,4}"), "a number of pixels"), whole(), 4096),
@@ -81,7 +85,7 @@ OPTIONAL_METADATA: dict[str, Kind] = {
 _metadata = record(
     {
         "classes": listed(_class, 20),
-        "counts": record(dict.fromkeys(SUBSETS, mapping(_class, whole(), 20))),
+        "counts": mapping(_subset, mapping(_class, whole(), 20), _MAX_SUBSETS),
         "examples": _of_subsets,
         "augmented": _of_subsets,
         "patients": _of_subsets,
@@ -133,6 +137,9 @@ def config_in(metadata: dict[str, Any], registered: bool = True) -> NihChestXray
     task = config.definition
     if metadata["classes"] != list(task.classes):
         raise SchemaError(f"classes are not those of the task {config.task!r}")
+    for key in ("counts", "examples", "augmented", "patients"):
+        if metadata[key].keys() != set(config.subsets):
+            raise SchemaError(f"{key} has {', '.join(metadata[key])}; the config has {', '.join(config.subsets)}")
     for subset, counts in metadata["counts"].items():
         if sorted(counts) != sorted(task.counted):
             raise SchemaError(f"counts.{subset} does not count the classes of the task {config.task!r}")
@@ -163,7 +170,7 @@ _dataset_info = record(
         "version": _version,
         "configName": _config_name,
         "fileFormat": one_of(*FILE_FORMATS),
-        "splits": listed(_split, len(SUBSETS)),
+        "splits": listed(_split, _MAX_SUBSETS),
         "supervisedKeys": _supervised,
     },
     {

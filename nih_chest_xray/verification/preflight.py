@@ -27,7 +27,6 @@ from nih_chest_xray.release.tables import find_for_config, read_tables, with_spl
 from nih_chest_xray.system.disk_space import Need, existing, readable, require_room
 from nih_chest_xray.system.paths import is_remote
 from nih_chest_xray.verification.report import FAILED, OK, SKIPPED, Check, conclude
-from nih_chest_xray.vocabulary import SUBSETS
 
 
 def check(
@@ -192,7 +191,8 @@ def _check_examples(
     """
     counts = summarise(rows, config)["counts"]
     lines = [
-        f"{subset}: {', '.join(f'{name} {number:,}' for name, number in counts[subset].items())}" for subset in SUBSETS
+        f"{subset}: {', '.join(f'{name} {number:,}' for name, number in numbers.items())}"
+        for subset, numbers in counts.items()
     ]
     if read and (empty := sorted(set(planned["subset"]) - set(rows["subset"]))):
         advice = f"{' and '.join(read)} would have to be extracted, so that a build can leave the subset out"
