@@ -157,7 +157,7 @@ def _make_picture(built: Built, row: Any, example: dict[str, Any], folder: Path)
         name=row.image_name,
         label=row.label,
         findings=findings,
-        details=f"{row.subset}, {row.view_position}, {_SEX[row.patient_sex]}, {age}",
+        details=f"{row.subset.replace('_', ' ')}, {row.view_position}, {_SEX[row.patient_sex]}, {age}",
         augmentation=row.augmentation,
         boxes=boxes,
         alt=_alt(built, row, age, findings, boxes),

@@ -21,6 +21,7 @@ from nih_chest_xray.catalog.loading import packages, snippets
 from nih_chest_xray.release.downloads import RELEASE_PAGE
 from nih_chest_xray.system.disk_space import readable
 from nih_chest_xray.verification.shards import formats
+from nih_chest_xray.vocabulary import SUBSET_NAME
 
 
 def dataset_page(
@@ -80,7 +81,8 @@ def _render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["words"] = lambda name: name.replace("_", " ")
+    # Subsets keep their names, which code has to spell.
+    environment.filters["words"] = lambda name: name if SUBSET_NAME.fullmatch(name) else name.replace("_", " ")
     # Style and script are in the page, allowed by digest: browsers differ in whether files next to it share its origin.
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file: data:;"
