@@ -94,6 +94,9 @@ def _describe(feature: tfds.features.FeatureConnector, name: str = "") -> Iterat
         for key, inner in feature.items():
             yield from _describe(inner, f"{name}/{key}".lstrip("/"))
     elif isinstance(feature, tfds.features.Sequence):
+        info = feature.get_tensor_info()
+        length = (next(iter(info.values())) if isinstance(info, dict) else info).shape[0]
+        yield name, f"a sequence of {'any length' if length is None else length}"
         yield from _describe(feature.feature, f"{name}[]")
     else:
         names = f" {feature.names}" if isinstance(feature, tfds.features.ClassLabel) else ""

@@ -64,14 +64,36 @@ def test_what_fills_the_places_of_boxes_is_no_finding(built):
     assert marked > 0
 
 
-def test_tensorflow_batches_whole_examples_and_a_subset_at_once(tmp_path):
-    builder = tfds.builder_from_directory(build(None, tmp_path, phantom_patients=20, image_size=16))
+def test_whole_examples_batch_in_pytorch(built):
+    torch = pytest.importorskip("torch", reason="PyTorch is no dependency of the tests: it brings gigabytes of CUDA")
+    batch = next(iter(torch.utils.data.DataLoader(built.as_data_source("train"), batch_size=4)))
+    assert batch["image"].shape == (4, 16, 16, 1)
+    assert batch["findings"].shape == (4, 14)
+    assert batch["bboxes"]["bbox"].shape == (4, 4, 4)
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def in_order(request, tmp_path_factory):
+    fields = {"phantom_patients": 20, "image_size": 16, "augmented_copies": 1} | TASKS[request.param]
+    return tfds.builder_from_directory(build(None, tmp_path_factory.mktemp("in_order"), **fields))
+
+
+def test_tensorflow_batches_whole_examples_and_a_subset_at_once(in_order):
+    builder = in_order
     train = builder.as_dataset(split="train")
     batch = next(iter(train.batch(8)))
     assert batch["findings"].shape == (8, len(FINDINGS))
     assert batch["bboxes"]["finding"].shape == (8, 4)
     assert builder.as_dataset(split="train", batch_size=-1)["findings"].shape == (len(train), len(FINDINGS))
     assert len(tfds.as_dataframe(train.take(5), builder.info)) == 5
+
+
+def test_tfds_measures_and_shows_batches_of_whole_examples(in_order):
+    train = in_order.as_dataset(split="train")
+    measured = tfds.benchmark(train.batch(8), batch_size=8)
+    assert measured.stats.loc["first+lasts", "num_examples"] >= len(train)  # It counts each batch as a whole one.
+    figure = tfds.show_examples(train, in_order.info, rows=2, cols=2)
+    assert len(figure.axes) == 4
 
 
 def test_more_boxes_than_there_is_room_for_is_an_error_that_names_the_field(phantom, make_config):

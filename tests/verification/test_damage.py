@@ -398,6 +398,11 @@ DAMAGES = {
         {"files": (r"^dataset_info.json: is not JSON \(",)},
     ),
     "features.json cut": (written("features.json", b"{"), {"files"}, {"files": (r"^features.json: is not JSON \(",)}),
+    "more boxes than the config has room for": (
+        edited("features.json", lambda said: said["featuresDict"]["features"]["bboxes"]["sequence"].update(length="5")),
+        {"files", "records", "counts", "names"},
+        {"files": "bboxes is a sequence of 5, by the config a sequence of 4"},
+    ),
     "features without an image": (
         edited("features.json", lambda said: said["featuresDict"]["features"].pop("image")),
         {"files", "records"},
