@@ -23,8 +23,8 @@ def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, A
       classes `class_weights` ({class: weight}), which give each class of the training subset the same total weight, as
       scikit-learn's 'balanced' does; for 'findings' `positive_weights` ({finding: weight}), the number of examples
       without a finding per example with it, as a weighted binary cross-entropy takes them. A class without a training
-      example has None. For 'nodule_expert' `agreement` ({subset: {radiologists' class: {text-mined class: examples}}}).
-      If patients may be shared, `shared_patients`, the number of patients in several subsets.
+      example has None. For subsets that radiologists read `agreement` ({subset: {radiologists' class: {text-mined
+      class: examples}}}). If patients may be shared, `shared_patients`, the number of patients in several subsets.
     """
     task = config.definition
     classes = task.classes
@@ -54,7 +54,7 @@ def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, A
                 for expert in classes
             }
             for subset, rows in manifest.groupby("subset")
-            if subset != "train"
+            if subset in task.read_by_radiologists
         }
     return summary
 

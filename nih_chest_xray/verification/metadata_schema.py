@@ -47,6 +47,7 @@ _version = grammar(VERSION, "a version such as 1.0.0")
 _subset = one_of(*SUBSETS)
 _class = text(300)
 _of_subsets = record(dict.fromkeys(SUBSETS, whole()))
+_kappas = mapping(_subset, mapping(_class, nullable(number), 20), 3)
 _weights = mapping(_class, nullable(number), 20)
 _lists = mapping(_subset, text(4096), len(SUBSETS))
 _plain = either(flag, number, listed(either(number, text(100)), 100), _lists, nullable(text(100)))
@@ -71,6 +72,14 @@ OPTIONAL_METADATA: dict[str, Kind] = {
     "class_weights": _weights,
     "positive_weights": _weights,
     "agreement": mapping(_subset, mapping(_class, mapping(_class, whole(), 20), 20), 3),
+    "radiologists": record(
+        {},
+        {
+            "kappa_four_findings": _kappas,
+            "kappa_all_findings": _kappas,
+            "agreement_of_sets": mapping(_class, mapping(_class, whole(), 20), 20),
+        },
+    ),
     "max_examples_per_split": nullable(whole()),
     "shard_sizes": mapping(_file_name, whole(), len(SUBSETS) * _MAX_SHARDS),
     "shared_patients": whole(),

@@ -35,10 +35,12 @@ class Planned:
     Attributes:
       manifest: The manifest rows whose source images are in the records, indexed by `image_name`.
       absent: The cohort's images that are in no record, with `image_name` and `subset`.
+      origin: Provenance of the tables; see `Tables`.
     """
 
     manifest: pd.DataFrame
     absent: pd.DataFrame
+    origin: Mapping[str, Any]
 
 
 def open_release(dataset: Dataset, folder: epath.Path | None) -> release.Release | None:
@@ -93,11 +95,12 @@ def plan_again(dataset: Dataset, records: Records, found: release.Release) -> Pl
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # The build has warned of these tables; check_tables compares them.
         config = dataset.require_config()
-        plan = make_plan(read_tables(found, config, release.known_files()), config)
+        tables = read_tables(found, config, release.known_files())
+        plan = make_plan(tables, config)
     sources = set(records.table["image_name"].map(source_of))
     manifest = plan.manifest[plan.manifest["source_name"].isin(sources)].set_index("image_name", drop=False)
     absent = ~plan.cohort["image_name"].isin(sources)
-    return Planned(manifest, plan.cohort.loc[absent, ["image_name", "subset"]])
+    return Planned(manifest, plan.cohort.loc[absent, ["image_name", "subset"]], tables.origin)
 
 
 def check_labels(dataset: Dataset, records: Records, planned: Planned) -> Check:
@@ -116,6 +119,9 @@ def check_labels(dataset: Dataset, records: Records, planned: Planned) -> Check:
             f"{len(absent):,} images of the config's cohort are in no sound record{some}; {missing:,} were"
             " missing at the build"
         )
+    said, measured = (origin.get("radiologists") for origin in (dataset.metadata, planned.origin))
+    if said != measured:
+        problems.append(f"metadata.json: radiologists is {said}; the release's tables give {measured}")
     present = set(records.table["image_name"])
     broken = set(dataset.metadata.get("broken_images", ()))
     stored_but_broken = sorted(broken.difference(planned.absent["image_name"]))
