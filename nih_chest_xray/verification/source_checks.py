@@ -25,7 +25,7 @@ from nih_chest_xray.release.tables import needed_tables, read_tables, with_split
 from nih_chest_xray.verification.checks import Dataset
 from nih_chest_xray.verification.records import Records, Schema, digest_image
 from nih_chest_xray.verification.report import SKIPPED, Check, conclude
-from nih_chest_xray.vocabulary import BOX_FILE, source_of
+from nih_chest_xray.vocabulary import BOTH_EXPERT_FILES, EXPERT_FILES, LABEL_FILES, source_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +80,12 @@ def check_tables(dataset: Dataset, found: release.Release) -> Check:
         digest = hashlib.sha256(found.tables[name].read()).hexdigest()
         if digest != table["sha256"]:
             problems.append(f"{found.tables[name].place}: has SHA-256 {digest}; the dataset's had {table['sha256']}")
-    if BOX_FILE in found.tables and BOX_FILE not in built_from:
-        problems.append(f"{BOX_FILE}: is in {found.place}; the dataset was built without it")
+    # Only optional ones can be there that the build lacked; alternatives to those that it read make no difference.
+    alternatives = {*LABEL_FILES, BOTH_EXPERT_FILES}
+    alternatives |= {*EXPERT_FILES.values()} if BOTH_EXPERT_FILES in built_from else set()
+    for name in needed_tables(config):
+        if name in found.tables.keys() - built_from.keys() - alternatives:
+            problems.append(f"{name}: is in {found.place}; the dataset was built without it")
     drawn = ", which the package draws again; --release is ignored" if config.phantom_patients else ""
     return conclude("tables", f"{len(built_from)} of {found.place}{drawn}", problems)
 
