@@ -46,15 +46,18 @@ def plan_of(folder: epath.PathLike, config: NihChestXrayConfig) -> tuple[Tables,
     return tables, summarise(plan.manifest, config), plan.cohort
 
 
-def of_all_findings(tables: Tables) -> dict[str, dict]:
-    """Counts the images of the set of all findings: by readers who say Nodule, and by finding."""
+def of_readers(tables: Tables) -> dict[str, dict]:
+    """Counts images by their readings, and those of all findings by readers who say Nodule and by finding."""
     said = tables.expert[tables.expert["nodule_votes"] != NOT_SAID]
     nodule, mass = (
         tuple(findings[FINDINGS.index(name)] == 1 for findings in said["expert_findings"])
         for name in ("Nodule", "Mass")
     )
+    readings = collections.Counter(sum(votes) for votes in tables.expert["reader_votes"] if NOT_SAID not in votes)
     return {
+        "images by readings of four findings": dict(sorted(readings.items())),
         "readers who say Nodule": dict(sorted(collections.Counter(said["nodule_votes"]).items())),
+        "of these labelled Nodule": dict(sorted(collections.Counter(said["nodule_votes"][list(nodule)]).items())),
         "findings": {
             "images": len(said),
             "Nodule": sum(nodule),
@@ -107,5 +110,5 @@ if __name__ == "__main__":
                 f" training of nodule; AP {(rows['view_position'] == 'AP').mean():.0%}; negatives with another"
                 f" finding {others:.0%}"
             )
-        for what, counted in (of_all_findings(tables) | tables.origin.get("radiologists", {})).items():
+        for what, counted in (of_readers(tables) | tables.origin.get("radiologists", {})).items():
             print(f"{what}: {json.dumps(counted)}")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from etils import epath
-from print_counts import NODULES_ALONE, of_all_findings, plan_of
+from print_counts import NODULES_ALONE, of_readers, plan_of
 
 import nih_chest_xray
 from nih_chest_xray.config import NAMED_CONFIGS
@@ -51,8 +51,11 @@ def test_agreement_of_radiologists_with_the_text_mined_labels(planned):
 
 def test_counts_of_the_set_of_all_findings(planned):
     tables, _, _ = planned
-    counted = of_all_findings(tables)
+    counted = of_readers(tables)
+    assert counted["images by readings of four findings"] == {1: 2, 2: 47, 3: 4_324, 4: 2, 5: 1}
     assert counted["readers who say Nodule"] == {0: 509, 1: 130, 2: 67, 3: 35, 4: 28, 5: 41}
+    labelled = counted["of these labelled Nodule"]
+    assert (labelled[2], counted["readers who say Nodule"][3] - labelled[3]) == (34, 8)
     assert counted["findings"] == {"images": 810, "Nodule": 130, "Mass": 99, "either": 180}
 
 
