@@ -101,7 +101,8 @@ class Builder(HookedBuilder):
         " length (max_boxes). The task nodule is called binary, with the fields positive and negative. New: the feature"
         " mm_per_pixel, the file examples.csv, the fields based_on, one_image_per_patient and jpeg_quality. All that"
         " radiologists said: nodule_expert has expert_labels, reader_votes, expert_findings and nodule_votes. The"
-        " config nodule_expert_rest, the split expert_all for nodules alone, and how far radiologists agree in metadata.json.",
+        " config nodule_expert_rest, the split expert_all for nodules alone, and in metadata.json how far radiologists"
+        " agree.",
         "1.0.0": "First release: configs nodule, nodule_augmented, findings, first_archive, sample and nodule_expert.",
     }
     BUILDER_CONFIGS = NAMED_CONFIGS
