@@ -67,7 +67,9 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         "'stratified' balances classes, views, sexes and ages, and keeps each patient in one subset. 'official' uses"
         " the NIH's test list and draws validation from the rest in the same way. 'lists' uses your own lists. 'folds'"
         " divides into `folds` parts for cross-validation, and a test subset, in the same way as 'stratified'."
-        " 'expert', only for the task 'nodule_expert', validates and tests on the images that radiologists labelled.",
+        " 'expert', only for the task 'nodule_expert', validates and tests on the images that radiologists labelled."
+        " 'expert_all', for the task 'binary' with Nodule alone, tests on the 810 images whose nodules radiologists"
+        " labelled apart from masses, and draws validation from the rest.",
     )
     split_lists: dict[str, str] | None = _field(  # noqa: RUF009 (The default is None.)
         None,
@@ -81,12 +83,14 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         " subsets are too good: a network has seen the patients in training.",
     )
     validation_fraction: float = _field(
-        0.1, "Share of the cohort, in (0, 1). With the official split, share of its train_val part."
+        0.1,
+        "Share of the cohort, in (0, 1). With the official split, share of its train_val part; with 'expert_all', of"
+        " what is not in test.",
     )
     test_fraction: float = _field(
         0.1,
-        "Share of the cohort, in (0, 1). Not used by the official split. The splits 'lists' and 'expert' use neither"
-        " fraction, and 'folds' only this one, which may then be 0 for no test subset.",
+        "Share of the cohort, in (0, 1). Not used by the splits 'official' and 'expert_all'. The splits 'lists' and"
+        " 'expert' use neither fraction, and 'folds' only this one, which may then be 0 for no test subset.",
     )
     folds: int = _field(
         5,
@@ -178,6 +182,8 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
                 self._check(field, _is_number(value) and 0 < value < 1, "a number between 0 and 1, neither included")
         fitting = TASKS[self.task]
         self._check("split", self.split in fitting, f"{' or '.join(map(repr, fitting))} with task={self.task!r}")
+        alone = self.positive == ("Nodule",)
+        self._check("positive", alone or self.split != "expert_all", "['Nodule'] alone with split='expert_all'")
         self._check_lists()
         self._check_whole("folds", 2, 20)
         if self.split == "stratified":
@@ -200,7 +206,7 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
     @property
     def definition(self) -> Task:
         """The task that a network is to learn."""
-        return make_task(self.task, self.positive, self.negative)
+        return make_task(self.task, self.positive, self.negative, self.split)
 
     @property
     def uses_official_lists(self) -> bool:
@@ -330,8 +336,18 @@ NAMED_CONFIGS = [
         task="nodule_expert",
         split="expert",
     ),
+    NihChestXrayConfig(
+        name="nodule_expert_rest",
+        description=(
+            "As nodule_expert, but training negatives are all images without Nodule and Mass, whatever else they show,"
+            " as in validation and test; every second No Finding image."
+        ),
+        task="nodule_expert",
+        split="expert",
+        negative="rest",
+    ),
 ]
-"""The first is the default. The last needs files that users must request themselves: a build of all configs finishes
+"""The first is the default. The last two need files that users must request themselves: a build of all configs finishes
 the others before it asks for these files."""
 
 

@@ -99,7 +99,9 @@ class Builder(HookedBuilder):
         "2.0.0": "Every example has one shape, so that .batch() works: findings is multi-hot (14,), bboxes has a fixed"
         " length (max_boxes). The task nodule is called binary, with the fields positive and negative. New: the feature"
         " mm_per_pixel, the file examples.csv, the split folds, the fields based_on, one_image_per_patient and"
-        " jpeg_quality.",
+        " jpeg_quality. All that radiologists said: nodule_expert has expert_labels, reader_votes, expert_findings and"
+        " nodule_votes. The config nodule_expert_rest, the split expert_all for nodules alone, and in metadata.json how"
+        " far radiologists agree.",
         "1.0.0": "First release: configs nodule, nodule_augmented, findings, first_archive, sample and nodule_expert.",
     }
     BUILDER_CONFIGS = NAMED_CONFIGS
@@ -119,9 +121,10 @@ class Builder(HookedBuilder):
     Images may be at any depth, and files may have the names that browsers make, such as "images_001 (1).tar.gz". The
     label file is Data_Entry_2017_v2020.csv (or Data_Entry_2017.csv, or sample_labels.csv); BBox_List_2017.csv, and for
     the official split train_val_list.txt and test_list.txt, lie next to it. Tables that do not exist are downloaded.
-    Only the config nodule_expert needs files that you must request yourself: the folder four_findings_expert_labels
-    with test_labels.csv and validation_labels.csv. To request them, fill in the form at
-    {downloads.EXPERT_PAGE} (Additional labels).
+    Only configs that radiologists' labels evaluate need files that you must request yourself: nodule_expert and
+    nodule_expert_rest test_labels.csv and validation_labels.csv of the folder four_findings_expert_labels, the split
+    expert_all test_labels.csv of all_findings_expert_labels. The other files of these folders add features. To request
+    them, fill in the form at {downloads.EXPERT_PAGE} (Additional labels).
 
     To see what a build would find in a folder, and what it would download, run
 

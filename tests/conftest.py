@@ -71,6 +71,20 @@ def real_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
+def real_expert_dir(real_dir, tmp_path_factory) -> Path:
+    """A folder of the real release and the radiologists' files, which lie in it or in `expert_labels` beside it."""
+    if any(real_dir.rglob("validation_labels.csv")):
+        return real_dir
+    beside = real_dir.parent / "expert_labels"
+    if not beside.is_dir():
+        pytest.skip(f"neither {real_dir} nor {beside} has the radiologists' files")
+    folder = tmp_path_factory.mktemp("real")
+    (folder / "nih").symlink_to(real_dir)
+    (folder / "expert_labels").symlink_to(beside)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def real_labels(real_dir):
     path = real_dir / LABEL_FILES[0]
     return labels.read_labels(path.read_bytes(), str(path))

@@ -44,7 +44,8 @@ def test_every_field_of_ours_says_what_it_does():
 
 def test_named_configs_differ_as_the_readme_says():
     configs = {config.name: config for config in NAMED_CONFIGS}
-    assert list(configs) == ["nodule", "nodule_augmented", "findings", "first_archive", "sample", "nodule_expert"]
+    first = ["nodule", "nodule_augmented", "findings", "first_archive", "sample"]
+    assert list(configs) == [*first, "nodule_expert", "nodule_expert_rest"]
     assert (configs["nodule"].augmented_copies, configs["nodule_augmented"].augmented_copies) == (0, 1)
     assert all(config.description for config in NAMED_CONFIGS)
 
@@ -69,10 +70,25 @@ LISTS = {"split": "lists", "split_lists": {"train": "train.txt", "test": "test.t
         ({"archives": [1, 1]}, r"archives=\[1, 1\]"),
         ({"archives": ["1"]}, r"archives=\['1'\]"),
         ({"archives": [True]}, r"archives=\[True\]"),
-        ({"split": "random"}, "split='random'; expected 'stratified' or 'official' or 'lists' or 'folds' or 'expert'"),
+        (
+            {"split": "random"},
+            "split='random'; expected 'stratified' or 'official' or 'lists' or 'folds' or 'expert_all' or 'expert'",
+        ),
         (
             {"split": "expert"},
-            "split='expert'; expected 'stratified' or 'official' or 'lists' or 'folds' with task='binary'",
+            "expected 'stratified' or 'official' or 'lists' or 'folds' or 'expert_all' with task='binary'",
+        ),
+        (
+            {"split": "expert_all", "positive": ["Mass"]},
+            r"positive=\('Mass',\); expected \['Nodule'\] alone with split='expert_all'",
+        ),
+        (
+            {"split": "expert_all", "positive": ["Nodule", "Mass"]},
+            r"positive=\('Nodule', 'Mass'\); expected \['Nodule'",
+        ),
+        (
+            {"split": "expert_all", "task": "findings"},
+            "split='expert_all'; expected 'stratified' or 'official' or 'lists' or 'folds' with task='findings'",
         ),
         (LISTS | {"task": "nodule_expert"}, "split='lists'; expected 'expert' with task='nodule_expert'"),
         ({"split": "folds", "folds": 1}, "folds=1; expected a whole number from 2 to 20"),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pandas as pd
 
+from nih_chest_xray.catalog import expert_texts
 from nih_chest_xray.catalog.datasets import Built
-from nih_chest_xray.catalog.statistics import populations
 from nih_chest_xray.planning.summary import cap_of, cut_subsets
 from nih_chest_xray.release.downloads import RELEASE_PAGE
 from nih_chest_xray.tasks import NO_FINDINGS_ALONE
@@ -116,7 +114,7 @@ def limits(built: Built) -> list[str]:
         ]
     return [
         "Labels were mined from radiology reports by software; the NIH expects over 90 % of them to be right.",
-        *_labels_of_task(built),
+        *expert_texts.labels(built),
         "No Finding means that the report names none of the 14 findings. It does not mean healthy.",
         "A report may omit a finding that was already known.",
         "All images come from one institution, the NIH Clinical Center.",
@@ -135,7 +133,7 @@ def biases(built: Built, examples: pd.DataFrame) -> list[str]:
     if built.synthetic:
         drawn = "Nearly half of the synthetic patients have a nodule, far more than in any hospital."
         return [drawn, *trial(built)]
-    stride, by_radiologists = built.config["healthy_stride"], built.task.read_by_radiologists
+    stride, by_radiologists = built.config["healthy_stride"], bool(built.task.read_by_radiologists)
     texts = [
         "One institution: patients of the NIH Clinical Center, with its devices and its reports.",
         *trial(built),
@@ -152,13 +150,13 @@ def biases(built: Built, examples: pd.DataFrame) -> list[str]:
             "Images with other findings alone are left out: all are either of the positive class or No Finding."
         )
     if stride > 1:
-        of_training = " of training" if by_radiologists else ""
+        of_text_mined = f" of {expert_texts.text_mined(built)}" if by_radiologists else ""
         texts.append(
-            f"One of every {stride} No Finding images{of_training} is kept, so the class frequencies are not those of"
+            f"One of every {stride} No Finding images{of_text_mined} is kept, so the class frequencies are not those of"
             " clinical practice."
         )
     if by_radiologists:
-        return texts + _populations(built, examples)
+        return texts + expert_texts.population(built, examples)
     if not built.task.positive & {"Nodule", "Mass"}:
         return texts
     texts.append(
@@ -166,32 +164,6 @@ def biases(built: Built, examples: pd.DataFrame) -> list[str]:
         " radiologists call nodule or mass (Majkowska et al., Radiology 2020) they have 256; of the 455 images that"
         " they call nodule or mass, radiologists confirm 256."
     )
-    return texts
-
-
-def _populations(built: Built, examples: pd.DataFrame) -> list[str]:
-    """Returns how training and evaluation differ in the task that is evaluated on radiologists' labels."""
-    _, positive = built.task.classes
-    table = populations(examples, positive, built.task.positive)
-    negatives = "No Finding only" if built.task.negative == NO_FINDINGS_ALONE else "all that are not positive"
-
-    def shares(part: str, whole: str, subsets: Iterable[str]) -> str:
-        texts = []
-        for subset in subsets:
-            number, of = table.at[subset, part], table.at[subset, whole]
-            texts.append(f"{number:,} of {of:,}{f' ({100 * number / of:.0f} %)' if of else ''} in {subset}")
-        return ", ".join(texts)
-
-    texts = [f"AP images (front to back): {shares('front', 'images', table.index)}."]
-    if evaluation := [subset for subset in table.index if subset != "train"]:
-        texts += [
-            f"Training negatives are {negatives}; validation and test are images that radiologists labelled, whatever"
-            " else these show. Negatives that have other text-mined findings, but neither Nodule nor Mass:"
-            f" {shares('other', 'negative', evaluation)}.",
-            "The text-mined labels miss nodules and masses and name others that radiologists do not see. Of the images"
-            f" that radiologists call nodule or mass they have {shares('both', 'positive', evaluation)}; of the images"
-            f" that they call nodule or mass, radiologists confirm {shares('both', 'mined', evaluation)}.",
-        ]
     return texts
 
 
@@ -205,7 +177,13 @@ def use_cases(built: Built) -> list[str]:
         "617 of the 860 patients in the test subset of nodule_expert are in the training subset of nodule, and in that"
         " of nodule_augmented, which has the same patients"
     )
-    if built.task.read_by_radiologists:
+    if built.task.read_by_radiologists == ("test",):
+        fit = (
+            "Not for evaluating a network that was trained on another config, whose training subset may have patients"
+            " of the test images. One that was trained on the training subset of findings may be evaluated on the test"
+            " subset, whose images are all in the NIH's test list."
+        )
+    elif built.task.read_by_radiologists:
         fit = (
             f"Not for evaluating a network that was trained on nodule: {shared}. One that was trained on the training"
             " subset of findings may be evaluated on the test subset, whose images are all in the NIH's test list, but"
@@ -305,19 +283,6 @@ def annotation(built: Built) -> list[str]:
     return [
         "Findings: mined by software from the text of the radiology reports, not from the images (Wang et al., CVPR"
         " 2017); expected accuracy over 90 %.",
-        *_labels_of_task(built),
+        *expert_texts.labels(built),
         "Boxes: drawn by radiologists on 880 images of the release, 984 boxes.",
-    ]
-
-
-def _labels_of_task(built: Built) -> list[str]:
-    if not built.task.read_by_radiologists:
-        return []
-    return [
-        "The labels of validation and test are those of radiologists (Majkowska et al., Radiology 2020), those of"
-        " training are text-mined. Three radiologists read each image, except for a few images: three of 13, some of"
-        " them residents, for validation, and three of 11 for test. They settled differences in up to five rounds;"
-        " where that failed, the majority decides.",
-        "Radiologists disagree too: five labelled 810 of the test images once more, and the two sets of labels disagree"
-        " on nodule or mass for 79 of them.",
     ]

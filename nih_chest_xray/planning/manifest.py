@@ -10,7 +10,7 @@ import pandas as pd
 
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.images.augmentation import draw_augmentations
-from nih_chest_xray.vocabulary import NO_AUGMENTATION, Box, copy_name
+from nih_chest_xray.vocabulary import NO_AUGMENTATION, NOT_SAID, Box, copy_name
 
 
 def make_manifest(
@@ -57,8 +57,8 @@ def make_manifest(
 class Row(NamedTuple):
     """A row of a manifest.
 
-    The attributes are the columns of a manifest; see `make_manifest`. `text_mined_label` is None for a task without
-    radiologists' labels.
+    The attributes are the columns of a manifest; see `make_manifest`. The last ones, from `text_mined_label` on, exist
+    only for a task with radiologists' labels; those of `UNREAD` are what radiologists said, -1 for nothing.
     """
 
     image_name: str
@@ -80,6 +80,10 @@ class Row(NamedTuple):
     draw: float
     boxes: tuple[Box, ...]
     text_mined_label: str | None = None
+    expert_labels: tuple[int, ...] = ()
+    reader_votes: tuple[int, ...] = ()
+    expert_findings: tuple[int, ...] = ()
+    nodule_votes: int = NOT_SAID
 
 
 def rows_of(manifest: pd.DataFrame) -> Iterator[Row]:
@@ -88,7 +92,7 @@ def rows_of(manifest: pd.DataFrame) -> Iterator[Row]:
 
 
 def _columns(manifest: pd.DataFrame) -> list[list[Any]]:
-    """Returns the columns of a `Row`, as far as the manifest has them: the last is optional."""
+    """Returns the columns of a `Row`, as far as the manifest has them: the last are optional."""
     return [manifest[column].to_list() for column in Row._fields if column in manifest]
 
 

@@ -23,8 +23,8 @@ def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, A
       scikit-learn's 'balanced' does; for 'findings' `positive_weights` ({finding: weight}), the number of examples
       without a finding per example with it, as a weighted binary cross-entropy takes them. A class without a training
       example has None. For the split 'folds' these are called `fold_class_weights` and `fold_positive_weights`
-      ({fold: weights}): where a fold validates, the other folds and their copies are the training set. For
-      'nodule_expert' `agreement` ({subset: {radiologists' class: {text-mined class: examples}}}). If patients may be
+      ({fold: weights}): where a fold validates, the other folds and their copies are the training set. For subsets that
+      radiologists read `agreement` ({subset: {radiologists' class: {text-mined class: examples}}}). If patients may be
       shared, `shared_patients`, the number of patients in several subsets.
     """
     task = config.definition
@@ -59,7 +59,7 @@ def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, A
                 for expert in classes
             }
             for subset, rows in manifest.groupby("subset")
-            if subset != "train"
+            if subset in task.read_by_radiologists
         }
     return summary
 

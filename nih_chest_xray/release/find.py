@@ -22,23 +22,39 @@ from nih_chest_xray.release.sources import Folder, Source, Zip
 from nih_chest_xray.release.tars import REPACKED_ADVICE, Tar, TarGz
 from nih_chest_xray.system.paths import is_remote
 from nih_chest_xray.tables.csv_table import read_header, strip, table_bytes
-from nih_chest_xray.tables.expert_labels import FOUR_FINDINGS, expert_file_kind
+from nih_chest_xray.tables.expert_labels import (
+    ALL_FINDINGS,
+    ALL_READERS,
+    FOUR_FINDINGS,
+    FOUR_READERS,
+    expert_file_kind,
+)
 from nih_chest_xray.tables.official_lists import read_official_lists
 from nih_chest_xray.vocabulary import (
+    ALL_FINDINGS_FILE,
     BOTH_EXPERT_FILES,
     BOX_FILE,
     EXPERT_FILES,
     LABEL_FILES,
     OFFICIAL_LISTS,
+    READER_FILES,
     SOURCE_SIZE,
     image_name,
 )
 
-TABLES = (*LABEL_FILES, BOX_FILE, *OFFICIAL_LISTS.values(), *EXPERT_FILES.values(), BOTH_EXPERT_FILES)
+_EXPERT_KINDS = {
+    **dict.fromkeys((*EXPERT_FILES.values(), BOTH_EXPERT_FILES), FOUR_FINDINGS),
+    ALL_FINDINGS_FILE: ALL_FINDINGS,
+    READER_FILES["four"]: FOUR_READERS,
+    READER_FILES["all"]: ALL_READERS,
+}
+"""What the header of each of the radiologists' files has to say."""
+TABLES = (*LABEL_FILES, BOX_FILE, *OFFICIAL_LISTS.values(), *_EXPERT_KINDS)
 _SECONDS = 120
 """Time limit of the search: a home folder, or a bucket, may hold millions of folders."""
-_TABLE_BY_NAME = {name.lower(): name for name in TABLES}
-_EXPERT_FOLDER = "four_findings_expert_labels"
+_TABLES_BY_NAME: dict[str, tuple[str, ...]] = {name.lower(): (name,) for name in TABLES}
+_TABLES_BY_NAME |= dict.fromkeys(("test_labels.csv", ALL_FINDINGS_FILE), ("test_labels.csv", ALL_FINDINGS_FILE))
+_EXPERT_FOLDERS = re.compile(r"(four|all)_findings_expert_labels_")
 _ARCHIVE = re.compile(r"images_([0-9]{2,3})\.(tar\.gz|tgz|tar)")
 # What browsers and desktops add to the name of a second copy.
 _COPY_MARK = re.compile(r" ?\([0-9]+\)| - copy")
@@ -276,23 +292,31 @@ def _tables(
     candidates = list(_candidates(searched, zips))
     if not candidates and _holds_images_alone(searched):
         candidates = list(_candidates([_above(folder, aside)], []))
-    found = {}
+    found: dict[str, TableFile] = {}
+    refused: list[tuple[str, str]] = []
     for names in (LABEL_FILES, *((name,) for name in TABLES if name not in LABEL_FILES)):
         near = [each for each in candidates if each.name in names and each.name in wanted]
         near.sort(key=lambda each: (each.distance, names.index(each.name), not each.exact, each.table.place))
-        if (chosen := _choose(near, aside)) is not None:
+        if (chosen := _choose(near, refused)) is not None:
             found[chosen.name] = chosen.table
+    # Two of the radiologists' files are called test_labels.csv: what one table refused may be the other, or neither.
+    taken = {table.place for table in found.values()}
+    problems: dict[str, str] = {}
+    for place, problem in refused:
+        if place not in taken:
+            problems.setdefault(place, problem)
+    aside += problems.values()
     return found
 
 
 def _candidates(searched: Iterable[_Folder], zips: Iterable[tuple[Zip, int]]) -> Iterator[_Candidate]:
     for each in searched:
         for file_name in sorted(each.names):
-            if name := _table_name(file_name):
+            for name in _table_names(file_name):
                 yield _Candidate(name, file_table(each.path / file_name), 2 * each.depth, file_name == name)
     for archive, depth in zips:
         for file_name in sorted(archive.files):
-            if name := _table_name(file_name):
+            for name in _table_names(file_name):
                 place = f"{archive.place}/{file_name}"
                 table = TableFile(place, functools.partial(_read_from_zip, archive, file_name, place))
                 yield _Candidate(name, table, 2 * depth + 1, file_name == name)
@@ -302,13 +326,13 @@ def _read_from_zip(archive: Zip, file_name: str, place: str) -> bytes:
     return table_bytes(archive.read_file(file_name), place)
 
 
-def _table_name(file_name: str) -> str | None:
-    """Returns the table that a file name stands for; it may be gzipped, a second copy, or include its folder's name.
+def _table_names(file_name: str) -> tuple[str, ...]:
+    """Returns the tables that a file name may stand for; it may be gzipped, a copy, or include its folder's name.
 
-    >>> _table_name("Data_Entry_2017_v2020 (1).csv"), _table_name("four_findings_expert_labels_test_labels.csv")
-    ('Data_Entry_2017_v2020.csv', 'test_labels.csv')
+    >>> _table_names("Data_Entry_2017_v2020 (1).csv"), _table_names("all_findings_expert_labels_test_labels.csv.gz")
+    (('Data_Entry_2017_v2020.csv',), ('test_labels.csv', 'all_findings_expert_labels_test_labels.csv'))
     """
-    return _TABLE_BY_NAME.get(_plain(file_name).removesuffix(".gz").removeprefix(f"{_EXPERT_FOLDER}_"))
+    return _TABLES_BY_NAME.get(_EXPERT_FOLDERS.sub("", _plain(file_name).removesuffix(".gz")), ())
 
 
 def _holds_images_alone(searched: Sequence[_Folder]) -> bool:
@@ -324,18 +348,18 @@ def _above(folder: epath.Path, aside: list[str]) -> _Folder:
         return _Folder(above, 0, frozenset())
 
 
-def _choose(candidates: Sequence[_Candidate], aside: list[str]) -> _Candidate | None:
-    """Returns the first candidate that is what its name says.
+def _choose(candidates: Sequence[_Candidate], aside: list[tuple[str, str]]) -> _Candidate | None:
+    """Returns the first candidate that is what its name says; adds place and problem of those that are not to `aside`.
 
     If none is, a label file or box list with exactly the official name is returned anyway: its reader says what is
     wrong with it. Other names, such as `test_labels.csv`, may be of an unrelated file.
     """
-    refused: list[str] = []
+    refused: list[tuple[str, str]] = []
     for candidate in candidates:
         if (problem := _problem(candidate)) is None:
             aside += refused
             return candidate
-        refused.append(problem)
+        refused.append((candidate.table.place, problem))
     own = [each for each in candidates if each.exact and each.name in (*LABEL_FILES, BOX_FILE)]
     if own:
         return own[0]
@@ -350,8 +374,8 @@ def _problem(candidate: _Candidate) -> str | None:
         if name in OFFICIAL_LISTS.values():
             read_official_lists({name: (content, place)})
             return None
-        if name in (*EXPERT_FILES.values(), BOTH_EXPERT_FILES):
-            good, expected = expert_file_kind(content) == FOUR_FINDINGS, f"a file of {_EXPERT_FOLDER}, by its header"
+        if kind := _EXPERT_KINDS.get(name):
+            good, expected = expert_file_kind(content) == kind, f"the radiologists' file of {kind}, by its header"
         else:
             wanted = {"imageindex", "findinglabel" if name == BOX_FILE else "findinglabels"}
             good, expected = wanted <= set(read_header(content)), f"a table with the header of {name}"

@@ -49,6 +49,7 @@ _MAX_SUBSETS = 41
 """Twenty folds, their copies, and test."""
 _class = text(300)
 _of_subsets = mapping(_subset, whole(), _MAX_SUBSETS)
+_kappas = mapping(_subset, mapping(_class, nullable(number), 20), 3)
 _weights = mapping(_class, nullable(number), 20)
 _lists = mapping(_subset, text(4096), len(SUBSETS))
 _plain = either(flag, number, listed(either(number, text(100)), 100), _lists, nullable(text(100)))
@@ -75,6 +76,14 @@ OPTIONAL_METADATA: dict[str, Kind] = {
     "fold_class_weights": mapping(_subset, _weights, _MAX_SUBSETS),
     "fold_positive_weights": mapping(_subset, _weights, _MAX_SUBSETS),
     "agreement": mapping(_subset, mapping(_class, mapping(_class, whole(), 20), 20), 3),
+    "radiologists": record(
+        {},
+        {
+            "kappa_four_findings": _kappas,
+            "kappa_all_findings": _kappas,
+            "agreement_of_sets": mapping(_class, mapping(_class, whole(), 20), 20),
+        },
+    ),
     "max_examples_per_split": nullable(whole()),
     "shard_sizes": mapping(_file_name, whole(), _MAX_SUBSETS * _MAX_SHARDS),
     "shared_patients": whole(),

@@ -118,6 +118,11 @@ class TestNoduleExpert(NamedConfig):
     __test__ = True
 
 
+class TestNoduleExpertRest(NamedConfig):
+    BUILDER_CONFIG_NAMES_TO_TEST = ("nodule_expert_rest",)
+    __test__ = True
+
+
 class TestSample(NamedConfig):
     BUILDER_CONFIG_NAMES_TO_TEST = ("sample",)
     SPLITS = {"train": 101, "validation": 24, "test": 22}  # As pinned in checksums/splits.tsv.
