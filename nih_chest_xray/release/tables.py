@@ -147,7 +147,7 @@ def read_tables(found: Release, config: NihChestXrayConfig, known: Mapping[str, 
         )
         require_known_images(expert, labels)
         radiologists = measured(expert, readings.get("four"), readings.get("all"))
-        for name in digests.keys() & {*_EXPERT_TABLES}:
+        for name in (name for name in _EXPERT_TABLES if name in digests):
             decides = f"the labels of {' and '.join(config.definition.read_by_radiologists)}"
             warn_if_unofficial(
                 name,

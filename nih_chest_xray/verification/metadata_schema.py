@@ -49,7 +49,8 @@ _MAX_SUBSETS = 41
 """Twenty folds, their copies, and test."""
 _class = text(300)
 _of_subsets = mapping(_subset, whole(), _MAX_SUBSETS)
-_kappas = mapping(_subset, mapping(_class, nullable(number), 20), 3)
+_kappas = mapping(one_of("validation", "test"), mapping(_class, nullable(number), 20), 2)
+"""By subset of the radiologists' files, whatever the subsets of the dataset are."""
 _weights = mapping(_class, nullable(number), 20)
 _lists = mapping(_subset, text(4096), len(SUBSETS))
 _plain = either(flag, number, listed(either(number, text(100)), 100), _lists, nullable(text(100)))
