@@ -12,7 +12,7 @@ from nih_chest_xray.planning.summary import cut_subsets
 from nih_chest_xray.verification.checks import NO_CONFIG, Dataset
 from nih_chest_xray.verification.records import Records
 from nih_chest_xray.verification.report import SKIPPED, Check, conclude
-from nih_chest_xray.vocabulary import NO_AUGMENTATION, source_of
+from nih_chest_xray.vocabulary import NO_AUGMENTATION, is_copy, source_of
 
 
 def check_augmentation(dataset: Dataset, records: Records) -> Check:
@@ -21,10 +21,10 @@ def check_augmentation(dataset: Dataset, records: Records) -> Check:
         return Check("augmentation", SKIPPED, NO_CONFIG)
     config = dataset.config
     table = records.table.drop_duplicates("image_name")
-    is_copy = table["image_name"] != table["image_name"].map(source_of)
+    copied = table["image_name"].map(is_copy).astype(bool)
     nodules = [not config.definition.positive.isdisjoint(findings) for findings in table["findings"]]
     table = table.assign(positive=pd.Series(nodules, table.index, bool)).drop(columns="bboxes")
-    copies, originals = table[is_copy], table[~is_copy]
+    copies, originals = table[copied], table[~copied]
     planned = make_manifest(originals, config, {}, cutoffs_of(dataset)).set_index("image_name")
     planned_copies = planned[planned.index != planned["source_name"]]
     # A trial build may end between an image and its copies.

@@ -103,6 +103,11 @@ class TestNoduleAugmented(NamedConfig):
     __test__ = True
 
 
+class TestNoduleAugmentedMatched(NamedConfig):
+    BUILDER_CONFIG_NAMES_TO_TEST = ("nodule_augmented_matched",)
+    __test__ = True
+
+
 class TestFindings(NamedConfig):
     BUILDER_CONFIG_NAMES_TO_TEST = ("findings",)
     __test__ = True
