@@ -2,7 +2,8 @@
 
 python tests/print_counts.py DIR
 
-If DIR has the radiologists' files too, it prints nodule_expert: its subsets, and what they share with nodule's.
+Of the augmented configs it prints how many training images of each class are augmented. If DIR has the radiologists'
+files too, it prints nodule_expert: its subsets, and what they share with nodule's.
 """
 
 import sys
@@ -33,6 +34,11 @@ if __name__ == "__main__":
         rows |= {key: list(summary[key].values()) for key in ("examples", "patients")}
         for name, numbers in rows.items():
             print(f"| {name} | {' | '.join(f'{number:,}' for number in numbers)} |")
+        if config.augmented_copies:
+            for name, drawn in summary["augmentations"].items():
+                total = summary["counts"]["train"][name]
+                shares = ", ".join(f"{how} {number:,} ({number / total:.1%})" for how, number in drawn.items())
+                print(f"augmentation in training, {name}: {shares}")
 
     table, box_table = found.tables[found.label_file], found.tables[BOX_FILE]
     images = labels.read_labels(table.read(), table.place)
