@@ -60,6 +60,7 @@ class _Inputs:
       origin: Provenance of the tables; see `Tables`.
       cohort: The images that the config keeps.
       manifest: The rows of the examples whose images the release holds.
+      cutoffs: Which training negatives are augmented in place; see `matching.matched_cutoffs`.
       maker: Makes the examples.
       progress: The progress bar; None with Beam.
     """
@@ -68,6 +69,7 @@ class _Inputs:
     origin: Mapping[str, Any]
     cohort: pd.DataFrame
     manifest: pd.DataFrame
+    cutoffs: Mapping[str, float]
     maker: ExampleMaker
     progress: Progress | None
 
@@ -99,7 +101,9 @@ class Builder(HookedBuilder):
         "2.0.0": "Every example has one shape, so that .batch() works: findings is multi-hot (14,), bboxes has a fixed"
         " length (max_boxes). The task nodule is called binary, with the fields positive and negative. New: the feature"
         " mm_per_pixel, the file examples.csv, the split folds, the fields based_on, one_image_per_patient and"
-        " jpeg_quality. All that radiologists said: nodule_expert has expert_labels, reader_votes, expert_findings and"
+        " jpeg_quality, the config nodule_augmented_matched, in which augmentation says nothing of the class, six more"
+        " built-in augmentations, each with a field for its range, and chains of them. Rotation angles keep away from"
+        " 0. All that radiologists said: nodule_expert has expert_labels, reader_votes, expert_findings and"
         " nodule_votes. The config nodule_expert_rest, the split expert_all for nodules alone, and in metadata.json how"
         " far radiologists agree.",
         "1.0.0": "First release: configs nodule, nodule_augmented, findings, first_archive, sample and nodule_expert.",
@@ -225,7 +229,8 @@ class Builder(HookedBuilder):
             found = downloads.complete_images(found, images, known, fetch)
         if found.aside:
             warnings.warn(f"The build continues without some files.{found.not_taken()}", stacklevel=2)
-        manifest = plan.manifest[plan.manifest["source_name"].isin(found.held(images))].reset_index(drop=True)
+        held = plan.of(found.held(images))
+        manifest = held.manifest
         if manifest.empty:
             raise ReleaseError(
                 f"{found.place} holds none of the images that config {config.name!r} needs.{found.not_taken()}"
@@ -241,7 +246,7 @@ class Builder(HookedBuilder):
             maker = LocalBuild(found, manifest, config, self.data_path)
             shown = build.resources.enter_context(progress(f"{self.name}/{config.name}", len(manifest)))
         build.resources.callback(maker.close)
-        build.inputs = inputs = _Inputs(found, tables.origin, plan.cohort, manifest, maker, shown)
+        build.inputs = inputs = _Inputs(found, tables.origin, plan.cohort, manifest, held.cutoffs, maker, shown)
         # TFDS does not write empty subsets. Only a build from part of the images can have any.
         subsets = [subset for subset in config.subsets if (manifest["subset"] == subset).any()]
         return {subset: self._generate_examples(inputs, subset) for subset in subsets}
@@ -282,7 +287,17 @@ class Builder(HookedBuilder):
         self.info.metadata.clear()
         self.info.metadata.update(
             make_metadata(
-                config, version, inputs.origin, written, missing, report.broken, resized, repacked, cap, sizes
+                config,
+                version,
+                inputs.origin,
+                written,
+                inputs.cutoffs,
+                missing,
+                report.broken,
+                resized,
+                repacked,
+                cap,
+                sizes,
             )
         )
         warn_of_resized(resized)

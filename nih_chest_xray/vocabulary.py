@@ -41,7 +41,7 @@ UNKNOWN_AGE = -1
 OLDEST_AGE = 120
 """Years. An age above this is a mistake in the table (the 2017 file has ages above 400)."""
 NO_AUGMENTATION = "none"
-"""The augmentation of an image that is not an augmented copy."""
+"""The augmentation of an image that is not augmented."""
 
 # Terms of the radiologists' files.
 
@@ -177,6 +177,15 @@ def source_of(example_name: str) -> str | None:
     """
     match = _EXAMPLE_NAME.fullmatch(example_name)
     return f"{match['stem']}.png" if match else None
+
+
+def is_copy(example_name: str) -> bool:
+    """Returns whether an example's name is that of an augmented copy.
+
+    >>> is_copy("00000013_005_aug1.png"), is_copy("00000013_005.png")
+    (True, False)
+    """
+    return example_name != source_of(example_name)
 
 
 def archive_of(image_name: str) -> int:

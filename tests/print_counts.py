@@ -2,8 +2,9 @@
 
 python tests/print_counts.py DIR
 
-If DIR has the radiologists' files too, it prints the configs that need them, what their subsets share with nodule's,
-and how far radiologists agree with the text-mined labels and with each other.
+Of the augmented configs it prints how many training images of each class are augmented. If DIR has the radiologists'
+files too, it prints the configs that need them, what their subsets share with nodule's, and how far radiologists agree
+with the text-mined labels and with each other.
 """
 
 import collections
@@ -87,6 +88,11 @@ if __name__ == "__main__":
             continue
         tables, summary, cohorts[config.name] = plan_of(sys.argv[1], config)
         print_summary(config.name, summary)
+        if config.augmented_copies:
+            for name, drawn in summary["augmentations"].items():
+                total = summary["counts"]["train"][name]
+                shares = ", ".join(f"{how} {number:,} ({number / total:.1%})" for how, number in drawn.items())
+                print(f"augmentation in training, {name}: {shares}")
 
     table, box_table = found.tables[found.label_file], found.tables[BOX_FILE]
     images = labels.read_labels(table.read(), table.place)

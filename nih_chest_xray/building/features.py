@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from nih_chest_xray.config import NihChestXrayConfig
-from nih_chest_xray.images.augmentation import BUILT_IN
+from nih_chest_xray.images.transforms import BUILT_IN
 from nih_chest_xray.tasks import Task
 from nih_chest_xray.vocabulary import (
     EXPERT_FINDINGS,

@@ -132,11 +132,12 @@ def biases(built: Built, examples: pd.DataFrame) -> list[str]:
     """
     if built.synthetic:
         drawn = "Nearly half of the synthetic patients have a nodule, far more than in any hospital."
-        return [drawn, *trial(built)]
+        return [drawn, *trial(built), *augmented_classes(built)]
     stride, by_radiologists = built.config["healthy_stride"], bool(built.task.read_by_radiologists)
     texts = [
         "One institution: patients of the NIH Clinical Center, with its devices and its reports.",
         *trial(built),
+        *augmented_classes(built),
     ]
     if built.config.get("archives"):
         texts.append(
@@ -167,6 +168,23 @@ def biases(built: Built, examples: pd.DataFrame) -> list[str]:
     return texts
 
 
+def augmented_classes(built: Built) -> list[str]:
+    """Returns whether augmentation says anything of the class; nothing for a dataset that is not augmented."""
+    if not built.config["augmented_copies"]:
+        return []
+    of, others = f"training images with {built.task.noun}", "training images without one"
+    if not built.config["matched_augmentation"]:
+        return [
+            f"Only {of} are augmented, so augmentation tells the class: a network may learn to recognise augmented"
+            f" images instead of {built.task.noun}. The field matched_augmentation, and the config"
+            " nodule_augmented_matched, augment others too."
+        ]
+    return [
+        f"Each augmentation has the same share of the {of}, copies included, as of the {others}, to one image, so that"
+        " augmentation says nothing of the class. Validation and test are not augmented."
+    ]
+
+
 def use_cases(built: Built) -> list[str]:
     """Returns what the dataset is for, and what it is not for."""
     if built.synthetic:
@@ -174,8 +192,8 @@ def use_cases(built: Built) -> list[str]:
     official = built.made.uses_official_lists
     comparable = ", comparable with papers on the NIH's test list" if official and built.task.multi_label else ""
     shared = (
-        "617 of the 860 patients in the test subset of nodule_expert are in the training subset of nodule, and in that"
-        " of nodule_augmented, which has the same patients"
+        "617 of the 860 patients in the test subset of nodule_expert are in the training subset of nodule, and in those"
+        " of nodule_augmented and nodule_augmented_matched, which have the same patients"
     )
     if built.task.read_by_radiologists == ("test",):
         fit = (
@@ -216,7 +234,7 @@ def collection(built: Built) -> str:
     """Returns how the images were collected."""
     if built.synthetic:
         return f"{built.total:,} images of {patients(built)} synthetic patients, drawn by code from a seed."
-    copies = sum(built.metadata["augmented"].values())
+    copies = sum(built.copies.values())
     return (
         "Frontal chest radiographs of patients of the NIH Clinical Center, with labels mined from their radiology"
         f" reports, released by the NIH as ChestX-ray14 ({RELEASE_PAGE}): 112,120 images of 30,805 patients. This"
@@ -245,6 +263,11 @@ def preprocessing(built: Built) -> list[str]:
             f"Each training image with {built.task.noun} has {copies} augmented {'copy' if copies == 1 else 'copies'}"
             f" ({', '.join(config['augmentations'])}); {without}."
         )
+        if in_place := sum(built.in_place.values()):
+            texts.append(
+                f"{in_place:,} training images without {built.task.noun} are augmented in place: the dataset"
+                " holds them in their augmented form only."
+            )
         if not built.made.copy_subsets.keys().isdisjoint(cut_subsets(built.metadata)):
             texts.append("The trial build may have ended between an image and its copies.")
     return texts

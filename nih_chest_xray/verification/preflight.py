@@ -75,8 +75,7 @@ def check(
         broken, present = _check_broken(found, config, found.held(wanted))
     missing = wanted - present
     archives = [] if config.allow_missing_images else list(downloads.missing_archives(found, missing))
-    planned = plan.manifest
-    made = planned[planned["source_name"].isin(present)]
+    planned, made = plan.manifest, plan.of(present).manifest
     return [
         *done,
         _check_images(found, config, wanted, missing, unread),

@@ -22,6 +22,7 @@ from nih_chest_xray.planning.summary import cut_subsets
 from nih_chest_xray.release import find, release
 from nih_chest_xray.release.sources import StoredImage
 from nih_chest_xray.release.tables import needed_tables, read_tables, with_split_lists
+from nih_chest_xray.verification.augmentation_check import cutoffs_of
 from nih_chest_xray.verification.checks import Dataset
 from nih_chest_xray.verification.records import Records, Schema, digest_image
 from nih_chest_xray.verification.report import SKIPPED, Check, conclude
@@ -95,6 +96,7 @@ def plan_again(dataset: Dataset, records: Records, found: release.Release) -> Pl
 
     Raises:
       TableError, ReleaseError, CohortError: A table is not valid.
+      ValueError: metadata.json lacks what the config needs.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # The build has warned of these tables; check_tables compares them.
@@ -102,7 +104,7 @@ def plan_again(dataset: Dataset, records: Records, found: release.Release) -> Pl
         tables = read_tables(found, config, release.known_files())
         plan = make_plan(tables, config)
     sources = set(records.table["image_name"].map(source_of))
-    manifest = plan.manifest[plan.manifest["source_name"].isin(sources)].set_index("image_name", drop=False)
+    manifest = plan.of(sources, cutoffs_of(dataset)).manifest.set_index("image_name", drop=False)
     absent = ~plan.cohort["image_name"].isin(sources)
     return Planned(manifest, plan.cohort.loc[absent, ["image_name", "subset"]], tables.origin)
 
