@@ -158,3 +158,36 @@ def test_findings_are_multi_hot_as_the_label_file_says_and_boxes_are_the_nihs(re
     for name, found in marked.items():
         rows = [(finding, *bbox) for finding, bbox in zip(found["finding"], found["bbox"].tolist(), strict=True)]
         assert np.array(rows) == pytest.approx(np.array(boxes[name]), abs=1e-6)
+
+
+FOLDS = {"based_on": "findings", "split": "folds", "official_test": True}
+ANY_FINDING = {"positive": ["Pneumothorax", "Effusion"], "negative": "rest", "split": "official"}
+NAMED = [c.name for c in NAMED_CONFIGS if not c.phantom_patients and not c.definition.read_by_radiologists]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fields", [*({"based_on": name} for name in NAMED), FOLDS, ANY_FINDING], ids=str)
+def test_in_every_config_each_image_has_the_label_of_the_nihs_table_by_itself(real_dir, tmp_path, fields):
+    """The table is read with Python's csv alone, and the config's rule is written here once more."""
+    with (real_dir / LABEL_FILES[0]).open() as file:
+        said = {row["Image Index"]: set(row["Finding Labels"].split("|")) for row in csv.DictReader(file)}
+    built = build(real_dir, tmp_path, image_size=32, **fields)
+    config = built.builder_config
+    healthy = sorted(name for name, labels in said.items() if labels == {"No Finding"})
+    kept = {*healthy[:: config.healthy_stride]}
+    kept |= {name for name, labels in said.items() if labels & {*config.positive}}
+    if config.task == "findings" or config.negative == "rest":
+        kept |= said.keys() - {*healthy}
+    there = {path.name for path in real_dir.rglob("*.png")}
+    if config.archives:
+        there = {name for name in there if name <= "00001335_006.png"}  # The last of the NIH's first archive.
+    stored = examples(built, decoders={"image": tfds.decode.SkipDecoding()})
+    assert {name for name in stored if "_aug" not in name} == kept & there
+    for name, (example, _) in stored.items():
+        labels = said[name.split("_aug")[0].removesuffix(".png") + ".png"]
+        vector = [int(finding in labels) for finding in FINDINGS]
+        assert example["findings"].tolist() == vector
+        if config.task == "findings":
+            assert example["label"].tolist() == vector
+        else:
+            assert example["label"] == bool(labels & {*config.positive})
