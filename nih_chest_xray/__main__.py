@@ -135,7 +135,7 @@ def _add_configs(commands: Any) -> None:
 
 def _configs(_parsed: argparse.Namespace) -> int:
     from nih_chest_xray.building.size import build_size
-    from nih_chest_xray.config import NAMED_CONFIGS
+    from nih_chest_xray.named_configs import NAMED_CONFIGS
     from nih_chest_xray.system.disk_space import readable
     from nih_chest_xray.verification.checks import pinned_splits
     from nih_chest_xray.vocabulary import SUBSETS
@@ -172,7 +172,7 @@ def _add_check(commands: Any) -> None:
 
 
 def _check(parsed: argparse.Namespace) -> int:
-    from nih_chest_xray.config import config_of
+    from nih_chest_xray.named_configs import config_of
     from nih_chest_xray.verification import preflight, report
 
     try:
@@ -210,7 +210,7 @@ def _build(parsed: argparse.Namespace) -> int:
     import tensorflow_datasets as tfds
 
     from nih_chest_xray.building.completeness import missing_parts
-    from nih_chest_xray.config import config_of
+    from nih_chest_xray.named_configs import config_of
 
     try:
         chosen = {"config": config_of(parsed.config), "data_dir": parsed.data_dir}

@@ -31,8 +31,8 @@ from nih_chest_xray.building.metadata import (
 from nih_chest_xray.building.progress import Progress, progress
 from nih_chest_xray.building.size import build_size
 from nih_chest_xray.building.tfds_internals import HookedBuilder, bars_are_on, builds_are_mocked
-from nih_chest_xray.config import NAMED_CONFIGS
 from nih_chest_xray.errors import ReleaseError
+from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.planning.manifest import metadata_csv, rows_of
 from nih_chest_xray.planning.plan import make_plan
 from nih_chest_xray.release import downloads, transfer

@@ -11,7 +11,8 @@ import sys
 
 from etils import epath
 
-from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
+from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.phantom.release import Phantom
 from nih_chest_xray.planning.plan import make_plan
 from nih_chest_xray.planning.summary import split_digests

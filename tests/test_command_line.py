@@ -14,8 +14,8 @@ import pytest
 
 import nih_chest_xray
 from nih_chest_xray.__main__ import main
-from nih_chest_xray.config import NAMED_CONFIGS
 from nih_chest_xray.errors import TransferError
+from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.phantom.release import Phantom
 from nih_chest_xray.release import transfer
 from nih_chest_xray.vocabulary import SUBSETS

@@ -7,7 +7,8 @@ import pickle
 
 import pytest
 
-from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
+from nih_chest_xray.config import NihChestXrayConfig
+from nih_chest_xray.named_configs import NAMED_CONFIGS
 
 
 def test_json_gives_the_same_config_as_python():

@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 import nih_chest_xray
-from nih_chest_xray.config import NAMED_CONFIGS
+from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.vocabulary import SUBSETS
 
 # In a process of its own, with a home of its own, since TFDS and what it imports look up the home but once.

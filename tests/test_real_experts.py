@@ -11,8 +11,8 @@ from etils import epath
 from print_counts import NODULES_ALONE, of_readers, plan_of
 
 import nih_chest_xray
-from nih_chest_xray.config import NAMED_CONFIGS
 from nih_chest_xray.images import png
+from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.release.tables import find_for_config
 from nih_chest_xray.verification.command import verify
 from nih_chest_xray.vocabulary import FINDINGS

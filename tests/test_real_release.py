@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 import nih_chest_xray
-from nih_chest_xray.config import NAMED_CONFIGS
+from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.release.find import find_release
 from nih_chest_xray.release.release import known_files
 from nih_chest_xray.release.tables import read_tables

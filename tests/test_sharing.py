@@ -16,7 +16,7 @@ from blocks import block
 from pages import Page, static_server
 
 from nih_chest_xray import Builder
-from nih_chest_xray.config import NAMED_CONFIGS
+from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.vocabulary import SUBSETS
 
 pytestmark = pytest.mark.slow

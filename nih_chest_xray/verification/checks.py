@@ -14,7 +14,8 @@ from etils import epath
 
 from nih_chest_xray.building.examples_csv import examples_csv
 from nih_chest_xray.building.features import differences, label_files
-from nih_chest_xray.config import NAMED_CONFIGS, RANGES, NihChestXrayConfig
+from nih_chest_xray.config import RANGES, NihChestXrayConfig
+from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.planning.cohort import shared_patients
 from nih_chest_xray.planning.summary import cap_of, cut_subsets, split_digests, summarise
 from nih_chest_xray.verification.dataset_folder import open_builder, read_metadata, read_small

@@ -17,8 +17,8 @@ from etils import epath
 import nih_chest_xray
 from nih_chest_xray.building.size import build_size
 from nih_chest_xray.catalog.site import write_site
-from nih_chest_xray.config import NAMED_CONFIGS
 from nih_chest_xray.errors import CohortError, ImageError, NoRoomError, ReleaseError, TransferError
+from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.planning.cohort import make_cohort
 from nih_chest_xray.planning.plan import make_plan
 from nih_chest_xray.release import transfer

@@ -9,10 +9,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
+from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.images.augmentation import augment, move
 from nih_chest_xray.images.codec import decode, resize
 from nih_chest_xray.images.transforms import BUILT_IN
+from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.phantom.release import Phantom
 from nih_chest_xray.planning.plan import make_plan
 from nih_chest_xray.release.release import known_files

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from nih_chest_xray.config import NAMED_CONFIGS
+from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.planning.cohort import make_cohort
 from nih_chest_xray.planning.manifest import make_manifest, metadata_csv
 from nih_chest_xray.planning.summary import split_digests, summarise

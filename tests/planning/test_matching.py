@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from nih_chest_xray.config import NAMED_CONFIGS
+from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.planning.cohort import make_cohort
 from nih_chest_xray.planning.manifest import make_manifest
 from nih_chest_xray.planning.matching import matched_cutoffs

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pin_splits import HEADER, pinned_lines
 
-from nih_chest_xray.config import NAMED_CONFIGS
+from nih_chest_xray.named_configs import NAMED_CONFIGS
 
 PINNED = (Path(__file__).parents[2] / "checksums" / "splits.tsv").read_text().splitlines()
 

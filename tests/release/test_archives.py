@@ -11,8 +11,8 @@ from etils import epath
 import nih_chest_xray
 from nih_chest_xray import vocabulary
 from nih_chest_xray.catalog.site import write_site
-from nih_chest_xray.config import NAMED_CONFIGS
 from nih_chest_xray.errors import CohortError, ReleaseError, TransferError
+from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.planning.plan import make_plan
 from nih_chest_xray.release import release
 from nih_chest_xray.release.downloads import complete_images

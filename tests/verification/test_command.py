@@ -17,9 +17,9 @@ from shards import change, first_copy, name_of, read, shard, value, write
 
 import nih_chest_xray
 from nih_chest_xray.__main__ import main
-from nih_chest_xray.config import NAMED_CONFIGS
 from nih_chest_xray.errors import UsageError
 from nih_chest_xray.images import codec
+from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.phantom.release import Phantom
 from nih_chest_xray.planning.plan import make_plan
 from nih_chest_xray.release.tables import read_tables

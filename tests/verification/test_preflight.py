@@ -9,8 +9,8 @@ import pytest
 
 from nih_chest_xray import Builder, NihChestXrayConfig
 from nih_chest_xray.__main__ import main
-from nih_chest_xray.config import config_of
 from nih_chest_xray.images import png
+from nih_chest_xray.named_configs import config_of
 from nih_chest_xray.phantom.release import tar_gz
 from nih_chest_xray.planning.cohort import make_cohort
 from nih_chest_xray.system import disk_space
