@@ -64,7 +64,7 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
     )
     views: tuple[str, ...] = _field(VIEWS, "View positions to keep: 'PA', 'AP' or both.")
     one_image_per_patient: str | None = _field(
-        None, "'first' keeps each patient's first image, of the views to keep. None keeps all."
+        None, "'first' keeps each patient's first image, by follow-up number, of the views to keep. None keeps all."
     )
     healthy_stride: int = _field(
         2, "Keeps every n-th No Finding image, in the order of image names, starting with the first; 1 keeps all."
@@ -112,7 +112,7 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
     official_test: bool = _field(
         False, "For the split 'folds': takes the NIH's test list as the test subset, whatever `test_fraction` says."
     )
-    augmented_copies: int = _field(0, "Copies of each training image with a nodule, in addition to the image.")
+    augmented_copies: int = _field(0, "Copies of each positive training image, in addition to the image.")
     augmentations: tuple[str, ...] = _field(
         DEFAULT_AUGMENTATIONS,
         "Names of augmentations. Each copy gets one. Built in: " + ", ".join(transforms.BUILT_IN) + ". Names joined by"
@@ -230,6 +230,8 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         self._check("positive", alone or self.split != "expert_all", "['Nodule'] alone with split='expert_all'")
         self._check_lists()
         self._check_whole("folds", 2, 20)
+        default = type(self).folds
+        self._check("folds", self.split == "folds" or self.folds == default, f"{default} unless split is 'folds'")
         if self.split == "stratified":
             total = self.validation_fraction + self.test_fraction
             self._check("test_fraction", total < 1, f"less than 1 together with validation_fraction (now {total:g})")

@@ -95,6 +95,7 @@ LISTS = {"split": "lists", "split_lists": {"train": "train.txt", "test": "test.t
             "split='expert_all'; expected 'stratified' or 'official' or 'lists' or 'folds' with task='findings'",
         ),
         (LISTS | {"task": "nodule_expert"}, "split='lists'; expected 'expert' with task='nodule_expert'"),
+        ({"folds": 3}, "folds=3; expected 5 unless split is 'folds'"),
         ({"split": "folds", "folds": 1}, "folds=1; expected a whole number from 2 to 20"),
         ({"split": "folds", "test_fraction": 1}, "test_fraction=1; expected a number of at least 0 and less than 1"),
         ({"split": "stratified", "test_fraction": 0}, "test_fraction=0; expected a number between 0 and 1"),

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 
 from nih_chest_xray.catalog import statistics
 from nih_chest_xray.catalog.datasets import Built
-from nih_chest_xray.vocabulary import SUBSETS
+from nih_chest_xray.vocabulary import SUBSETS, images_of
 
 _WIDTH = 3.9
 """Width of a chart in inches. On a phone a point is about one pixel, so text stays legible; a wide page enlarges it by
@@ -101,7 +101,7 @@ def draw_charts(built: Built, examples: pd.DataFrame, folder: Path) -> list[Char
     whether = "" if several else ", whether or not it is one of the classes"
     together = " All folds are counted together." if built.made.split == "folds" else ""
     totals = [built.metadata["examples"][subset] for subset in built.subsets]
-    findings = statistics.finding_counts(originals, built.subsets)
+    findings = statistics.finding_counts(originals, [s for s in built.subsets if images_of(s) == s])
     charts = [
         class_shares(
             statistics.class_counts(built), totals, f"Share of each subset's examples.{together}{several}{with_copies}"

@@ -170,7 +170,7 @@ def biases(built: Built, examples: pd.DataFrame) -> list[str]:
 
 def augmented_classes(built: Built) -> list[str]:
     """Returns whether augmentation says anything of the class; nothing for a dataset that is not augmented."""
-    if not built.config["augmented_copies"]:
+    if not built.config["augmented_copies"] or cut_subsets(built.metadata):
         return []
     of, others = f"training images with {built.task.noun}", "training images without one"
     if not built.config["matched_augmentation"]:
@@ -258,7 +258,7 @@ def preprocessing(built: Built) -> list[str]:
     if copies := resized(built):
         texts.insert(1, f"Not the NIH's pixels: {copies}.")
     if copies := config["augmented_copies"]:
-        without = "test has none" if config["split"] == "folds" else "validation and test have none"
+        without = "validation and test have none" if config["split"] != "folds" else "each fold's are apart"
         texts.append(
             f"Each training image with {built.task.noun} has {copies} augmented {'copy' if copies == 1 else 'copies'}"
             f" ({', '.join(config['augmentations'])}); {without}."
@@ -294,8 +294,8 @@ def patient_subsets(built: Built) -> str:
         else ""
     )
     return (
-        "Each patient is in one fold only, or in test. Train on all folds but one, which validates; the metadata has"
-        f" the weights of the classes for each choice.{copies}"
+        f"Each patient is in one fold only{', or in test' if 'test' in built.made.subsets else ''}. Train on all folds"
+        f" but one, which validates; the metadata has the weights of the classes for each choice.{copies}"
     )
 
 

@@ -137,7 +137,9 @@ def balanced_subsets(
 def _with_label(labels: pd.DataFrame, config: NihChestXrayConfig) -> pd.DataFrame:
     rows = labels[labels["view_position"].isin(config.views)].sort_values("image_name", ignore_index=True)
     if config.one_image_per_patient == "first":
-        rows = rows.drop_duplicates("patient_id", ignore_index=True)
+        # Not by name: in the NIH's table, 24,106 follow-up numbers differ from the number in the image's name.
+        first = rows.sort_values(["patient_id", "follow_up", "image_name"]).drop_duplicates("patient_id")
+        rows = rows.loc[first.index.sort_values()].reset_index(drop=True)
     codes, findings = pd.factorize(rows["findings"].map(label_string))
     task = config.definition
     positive = np.array([not task.positive.isdisjoint(label.split("|")) for label in findings], bool)[codes]

@@ -20,7 +20,7 @@ def make_manifest(
     boxes: Mapping[str, tuple[Box, ...]],
     cutoffs: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
-    """Adds a row for each augmented copy of a training image with a nodule.
+    """Adds a row for each augmented copy of a positive training image.
 
     The copies of a fold's images are in a subset of their own, since a fold also validates. With `matched_augmentation`
     it also says which training images without one are augmented in place.

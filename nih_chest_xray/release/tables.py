@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+import pandas as pd
 from etils import epath
 
 from nih_chest_xray.config import NihChestXrayConfig
@@ -39,6 +40,15 @@ from nih_chest_xray.vocabulary import (
 )
 
 _OFFICIAL_NAMES = {"train_val": 86_524, "test": 25_596}
+_EXPERT_ROWS = {
+    EXPERT_FILES["validation"]: 2_414,
+    EXPERT_FILES["test"]: 1_962,
+    BOTH_EXPERT_FILES: 4_376,
+    ALL_FINDINGS_FILE: 810,
+    READER_FILES["four"]: 13_081,
+    READER_FILES["all"]: 4_050,
+}
+"""Number of rows of each of the radiologists' files, as published."""
 _DECIDING = {"expert": (*EXPERT_FILES.values(), BOTH_EXPERT_FILES), "expert_all": (ALL_FINDINGS_FILE,)}
 """The radiologists' files that decide labels and subsets, by split. Others only give features, where they exist."""
 _EXPERT_TABLES = (*EXPERT_FILES.values(), BOTH_EXPERT_FILES, ALL_FINDINGS_FILE, *READER_FILES.values())
@@ -137,23 +147,18 @@ def read_tables(found: Release, config: NihChestXrayConfig, known: Mapping[str, 
         check_known_images(lists, frozenset(labels["image_name"]), digests[label_file]["official"])
     radiologists: Mapping[str, Any] = {}
     if config.split in _DECIDING:
-        four = {key: read(name) for key, name in _four_findings(found).items()}
-        readings = {of: read_readings(*read(name), of) for of, name in READER_FILES.items() if name in found.tables}
-        expert = all_that_was_said(
-            read_expert_labels(four) if four else None,
-            read_all_findings(*read(ALL_FINDINGS_FILE)) if ALL_FINDINGS_FILE in found.tables else None,
-            readings.get("four"),
-            readings.get("all"),
-        )
+        expert, radiologists, numbers = _read_radiologists(found, read)
         require_known_images(expert, labels)
-        radiologists = measured(expert, readings.get("four"), readings.get("all"))
-        for name in (name for name in _EXPERT_TABLES if name in digests):
-            decides = f"the labels of {' and '.join(config.definition.read_by_radiologists)}"
+        for name, number in numbers.items():
+            decides = (
+                f"It decides the labels of {' and '.join(config.definition.read_by_radiologists)}, and whose images are"
+                " not in training: patients of rows that it lacks may be."
+            )
             warn_if_unofficial(
                 name,
-                "a file that the radiologists published",
-                "",
-                f"It decides {decides if name in _DECIDING[config.split] else 'features of the examples'}.",
+                f"a file that the radiologists published, which has {_EXPERT_ROWS[name]:,}",
+                f"has {number:,} rows and ",
+                decides if name in _DECIDING[config.split] else "It decides features of the examples.",
             )
     origin = {
         "label_file": label_file,
@@ -162,6 +167,25 @@ def read_tables(found: Release, config: NihChestXrayConfig, known: Mapping[str, 
         **({"radiologists": radiologists} if radiologists else {}),
     }
     return Tables(labels, boxes, official, expert, lists, origin)
+
+
+def _read_radiologists(
+    found: Release, read: Callable[[str], tuple[bytes, str]]
+) -> tuple[pd.DataFrame, Mapping[str, Any], dict[str, int]]:
+    """Returns what radiologists said, how far they agree, and the number of rows of each file; see `read_tables`."""
+    files = _four_findings(found)
+    readings = {of: read_readings(*read(name), of) for of, name in READER_FILES.items() if name in found.tables}
+    numbers = {READER_FILES[of]: len(table) for of, table in readings.items()}
+    four_findings = all_findings = None
+    if files:
+        four_findings = read_expert_labels({key: read(name) for key, name in files.items()})
+        for key, name in files.items():
+            numbers[name] = len(four_findings) if key == "both" else int((four_findings["subset"] == key).sum())
+    if ALL_FINDINGS_FILE in found.tables:
+        all_findings = read_all_findings(*read(ALL_FINDINGS_FILE))
+        numbers[ALL_FINDINGS_FILE] = len(all_findings)
+    expert = all_that_was_said(four_findings, all_findings, readings.get("four"), readings.get("all"))
+    return expert, measured(expert, readings.get("four"), readings.get("all")), numbers
 
 
 def with_split_lists(found: Release, config: NihChestXrayConfig) -> Release:

@@ -42,12 +42,13 @@ def check_augmentation(dataset: Dataset, records: Records) -> Check:
         if asked == row.augmentation and row.subset == planned.at[row.image_name, "subset"]:
             continue
         problems.append(f"{row.image_name} in {row.record}: {_why_not(row, asked, sources, config)}")
-    seen = f"{len(copies):,} copies, {config.augmented_copies} of each training image with a nodule"
+    noun = config.definition.noun
+    seen = f"{len(copies):,} copies, {config.augmented_copies} of each training image with {noun}"
     if config.matched_augmentation:
         shares = _augmented_shares(table[table["subset"] == "train"], config)
         in_place = int((originals["augmentation"] != NO_AUGMENTATION).sum())
         told = ", ".join(f"{name} {100 * ours:.2f} % and {100 * theirs:.2f} %" for name, ours, theirs, _ in shares)
-        seen += f"; {in_place:,} images augmented in place; shares of images with and without one: {told}"
+        seen += f"; {in_place:,} images augmented in place; shares of images with and without {noun}: {told}"
         problems += [] if "train" in cut else _mismatches(dataset, shares)
     return conclude("augmentation", seen, problems)
 
@@ -84,7 +85,7 @@ def _mismatches(dataset: Dataset, shares: list[tuple[str, float, float, int]]) -
     if dataset.metadata["repacked_archives"]:
         lost = max(lost, dataset.metadata["missing_images"])
     return [
-        f"{name}: is {100 * ours:.2f} % of the training images with a nodule, {100 * theirs:.2f} % of the others;"
+        f"{name}: is {100 * ours:.2f} % of the positive training images, {100 * theirs:.2f} % of the others;"
         " expected the same share"
         for name, ours, theirs, size in shares
         if abs(ours - theirs) > max(0.005, (1 + lost) / size)
@@ -107,7 +108,7 @@ def _why_not(row: Any, asked: str | None, sources: pd.DataFrame, config: NihChes
     if config.copy_subsets.get(sources.at[source, "subset"]) != row.subset:
         return f"in {row.subset}, a copy of {source}, which is in {sources.at[source, 'subset']}"
     if not sources.at[source, "positive"]:
-        return f"a copy of {source}, which has no nodule"
+        return f"a copy of {source}, which is not positive"
     if asked is None:
         return f"the config asks for {config.augmented_copies} copies of an image"
     return f"is {row.augmentation!r}; the seed drew {asked!r}"

@@ -18,6 +18,7 @@ def table(*rows):
         {
             "image_name": [name for name, _, _ in rows],
             "patient_id": [int(name[:8]) for name, _, _ in rows],
+            "follow_up": [int(name[9:12]) for name, _, _ in rows],
             "patient_age": 50,
             "patient_sex": "F",
             "view_position": [view for _, _, view in rows],
@@ -70,6 +71,12 @@ def test_the_first_image_of_each_patient_is_kept_of_the_views_that_are(make_conf
     labels = table((image(1, 0), (), "AP"), (image(1, 2), ()), (image(1, 1), ("Nodule",)), (image(2, 3), ()))
     config = make_config(views=("PA",), one_image_per_patient="first", healthy_stride=1)
     assert list(select(labels, config)["image_name"]) == [image(1, 1), image(2, 3)]
+
+
+def test_which_image_is_first_says_the_follow_up_number_not_the_name(make_config):
+    labels = table((image(1, 0), ()), (image(1, 1), ()), (image(2, 0), ())).assign(follow_up=[13, 2, 5])
+    config = make_config(one_image_per_patient="first", healthy_stride=1)
+    assert list(select(labels, config)["image_name"]) == [image(1, 1), image(2, 0)]
 
 
 def test_views_are_chosen_before_thinning(make_config):

@@ -1,5 +1,6 @@
 """Tests of the radiologists' labels: both files are read, mistakes are named, no patient is shared with train."""
 
+import dataclasses
 import functools
 import gzip
 import hashlib
@@ -240,7 +241,8 @@ def test_the_one_file_is_read_where_the_two_are_missing(phantom, phantom_dir, ex
     content = "\n".join([header, *(line for line in rows if line != header)]).encode()
     found = in_place_of_the_two(phantom_dir, content)
     assert complete_tables(found, config, known_files(), None).tables == found.tables  # Nothing is downloaded.
-    with pytest.warns(UserWarning, match=f"{BOTH_EXPERT_FILES} is not byte for byte a file that the radiologists publ"):
+    message = f"{BOTH_EXPERT_FILES} has {len(rows) - 2} rows and is not byte for byte a file that the radiologists publ"
+    with pytest.warns(UserWarning, match=message):
         tables = read_tables(found, config, known_files())
     plan = make_plan(tables, config)
     read = plan.cohort[plan.cohort["subset"] != "train"]
@@ -248,6 +250,17 @@ def test_the_one_file_is_read_where_the_two_are_missing(phantom, phantom_dir, ex
         zip(expert["image_name"], expert["subset"], strict=True)
     )
     assert tables.origin["tables"][BOTH_EXPERT_FILES]["official"] is False
+
+
+def test_a_file_that_was_cut_is_told_with_its_rows_and_with_what_follows(phantom_dir, config):
+    """Patients whose rows are lost are no longer kept out of training."""
+    found = find_release(epath.Path(phantom_dir), known_files(), allow_repacked=True)
+    name = EXPERT_FILES["test"]
+    cut = b"".join(found.tables[name].read().splitlines(keepends=True)[:4])
+    found = dataclasses.replace(found, tables=found.tables | {name: TableFile(name, functools.partial(bytes, cut))})
+    message = f"{name} has 3 rows and .* published, which has 1,962. It decides .* not in training: patients of rows"
+    with pytest.warns(UserWarning, match=message):
+        read_tables(found, config, known_files())
 
 
 def test_a_known_file_is_told_by_its_digest_without_a_warning(phantom_dir, config, monkeypatch):

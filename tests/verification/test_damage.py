@@ -314,7 +314,7 @@ DAMAGES = {
         {"augmentation"},
         {
             "augmentation": (
-                "_aug1.png.*: a copy of {source}, which has no nodule$",
+                "_aug1.png.*: a copy of {source}, which is not positive$",
                 "_aug2.png.*: a copy of {source}, which",
             )
         },
@@ -486,7 +486,7 @@ MATCHED_DAMAGES = {
         {"counts", "augmentation"},
         {
             "augmentation": tuple(
-                rf"^{name}: is [0-9.]+ % of the training images with a nodule, 0.00 % of the others; expected the same"
+                rf"^{name}: is [0-9.]+ % of the positive training images, 0.00 % of the others; expected the same"
                 for name in ("rotation", "horizontal_flip", r"translation\+noise")
             )
         },
@@ -516,5 +516,5 @@ def test_a_matched_dataset_is_sound(matched, phantom_dir):
     assert not [check for check in done.values() if check.status == "FAILED"]
     assert {name for name, check in done.items() if check.status == "ok"} >= {"augmentation", "labels", "pixels"}
     assert re.search(
-        r"; \d+ images augmented in place; shares of images with and without one: rot", done["augmentation"].seen
+        r"; \d+ images augmented in place; shares of images with and without a nodule: rot", done["augmentation"].seen
     )
