@@ -34,7 +34,7 @@ def dataset_page(
     several: bool,
 ) -> str:
     """Returns the HTML of a dataset's page. `several` says whether an index page lists this and other datasets."""
-    return _render(
+    return render(
         "dataset.html.jinja",
         built=built,
         examples=examples,
@@ -59,7 +59,7 @@ def dataset_page(
 def index_page(datasets: list[Built]) -> str:
     """Returns the HTML of a page that lists datasets."""
     sizes = [readable(built.builder.info.dataset_size) for built in datasets]
-    return _render("index.html.jinja", datasets=list(zip(datasets, sizes, strict=True)), texts=texts)
+    return render("index.html.jinja", datasets=list(zip(datasets, sizes, strict=True)), texts=texts)
 
 
 def config_fields(built: Built) -> list[tuple[str, str, str, bool]]:
@@ -71,7 +71,8 @@ def config_fields(built: Built) -> list[tuple[str, str, str, bool]]:
     ]
 
 
-def _render(template: str, **values: Any) -> str:
+def render(template: str, **values: Any) -> str:
+    """Returns the HTML of a template, with the style and script of all pages."""
     folder = resources.files("nih_chest_xray.catalog") / "templates"
     style, script = ((folder / name).read_text() for name in ("style.css", "page.js"))
     environment = jinja2.Environment(
