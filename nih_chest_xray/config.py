@@ -11,12 +11,23 @@ from typing import Any, TypeVar
 import tensorflow_datasets as tfds
 
 from nih_chest_xray.errors import UsageError
-from nih_chest_xray.images import augmentation
+from nih_chest_xray.images import augmentation, transforms
 from nih_chest_xray.tasks import NEGATIVES, TASKS, Task, make_task
 from nih_chest_xray.vocabulary import FINDINGS, SUBSETS, VIEWS, copies_of, fold_name
 
 SPLITS = tuple(dict.fromkeys(split for splits in TASKS.values() for split in splits))
 IMAGE_FORMATS = ("png", "jpeg")
+DEFAULT_AUGMENTATIONS = ("rotation", "horizontal_flip")
+RANGES = {
+    "rotation_degrees": 180,
+    "translation_fraction": 0.5,
+    "zoom_fraction": 0.5,
+    "brightness_fraction": 0.9,
+    "contrast_fraction": 0.9,
+    "gamma_fraction": 0.9,
+    "noise_stddev": 128,
+}
+"""The largest value of each field that gives the range of a built-in augmentation."""
 CONFIG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """What a config's name must match; it is also the name of a folder."""
 _T = TypeVar("_T")
@@ -67,7 +78,9 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         "'stratified' balances classes, views, sexes and ages, and keeps each patient in one subset. 'official' uses"
         " the NIH's test list and draws validation from the rest in the same way. 'lists' uses your own lists. 'folds'"
         " divides into `folds` parts for cross-validation, and a test subset, in the same way as 'stratified'."
-        " 'expert', only for the task 'nodule_expert', validates and tests on the images that radiologists labelled.",
+        " 'expert', only for the task 'nodule_expert', validates and tests on the images that radiologists labelled."
+        " 'expert_all', for the task 'binary' with Nodule alone, tests on the 810 images whose nodules radiologists"
+        " labelled apart from masses, and draws validation from the rest.",
     )
     split_lists: dict[str, str] | None = _field(  # noqa: RUF009 (The default is None.)
         None,
@@ -81,12 +94,14 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         " subsets are too good: a network has seen the patients in training.",
     )
     validation_fraction: float = _field(
-        0.1, "Share of the cohort, in (0, 1). With the official split, share of its train_val part."
+        0.1,
+        "Share of the cohort, in (0, 1). With the official split, share of its train_val part; with 'expert_all', of"
+        " what is not in test.",
     )
     test_fraction: float = _field(
         0.1,
-        "Share of the cohort, in (0, 1). Not used by the official split. The splits 'lists' and 'expert' use neither"
-        " fraction, and 'folds' only this one, which may then be 0 for no test subset.",
+        "Share of the cohort, in (0, 1). Not used by the splits 'official' and 'expert_all'. The splits 'lists' and"
+        " 'expert' use neither fraction, and 'folds' only this one, which may then be 0 for no test subset.",
     )
     folds: int = _field(
         5,
@@ -98,9 +113,41 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
     )
     augmented_copies: int = _field(0, "Copies of each training image with a nodule, in addition to the image.")
     augmentations: tuple[str, ...] = _field(
-        augmentation.BUILT_IN, "Names of registered augmentations. Each copy gets one."
+        DEFAULT_AUGMENTATIONS,
+        "Names of augmentations. Each copy gets one. Built in: " + ", ".join(transforms.BUILT_IN) + ". Names joined by"
+        " '+', such as 'rotation+contrast', are a chain: a copy gets all of them.",
     )
-    rotation_degrees: float = _field(10.0, "Rotation angles are drawn uniformly from plus or minus this.")
+    matched_augmentation: bool = _field(
+        False,
+        "Also augments training negatives, in place: drawn by hash, so that each augmentation has the same share of"
+        " the images of both classes, to one image. Negatives get no copies.",
+    )
+    rotation_degrees: float = _field(
+        10.0,
+        "Rotation angles are drawn uniformly from plus or minus [a fifth of this, this], and so are the amounts of the"
+        " other augmentations: a copy that is its source teaches nothing.",
+    )
+    rotation_fill: str = _field(
+        "black",
+        "What comes in from outside when an image is rotated, translated or shrunk: 'black', or 'reflect', which"
+        " mirrors the image at its edges.",
+    )
+    translation_fraction: float = _field(
+        0.05, "Largest translation in x and in y, in both directions, as a share of the side."
+    )
+    zoom_fraction: float = _field(0.1, "Zoom factors are 1 plus or minus up to this.")
+    brightness_fraction: float = _field(
+        0.1, "Largest change of brightness, in both directions, as a share of the range of grey levels, 255."
+    )
+    contrast_fraction: float = _field(
+        0.2, "Differences from the image's mean grey level are multiplied by 1 plus or minus up to this."
+    )
+    gamma_fraction: float = _field(0.2, "Grey levels, from 0 to 1, are raised to 1 plus or minus up to this.")
+    noise_stddev: float = _field(
+        8.0,
+        "Largest standard deviation of Gaussian noise, in grey levels of the 1024 pixel image; averaging to 512 halves"
+        " it. The smallest is a fifth.",
+    )
     max_boxes: int = _field(
         4,
         "Number of bounding boxes that every example stores. Unused places hold zeros and finding -1. No image in the"
@@ -178,29 +225,40 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
                 self._check(field, _is_number(value) and 0 < value < 1, "a number between 0 and 1, neither included")
         fitting = TASKS[self.task]
         self._check("split", self.split in fitting, f"{' or '.join(map(repr, fitting))} with task={self.task!r}")
+        alone = self.positive == ("Nodule",)
+        self._check("positive", alone or self.split != "expert_all", "['Nodule'] alone with split='expert_all'")
         self._check_lists()
         self._check_whole("folds", 2, 20)
         if self.split == "stratified":
             total = self.validation_fraction + self.test_fraction
             self._check("test_fraction", total < 1, f"less than 1 together with validation_fraction (now {total:g})")
-        degrees = self.rotation_degrees
-        self._check("rotation_degrees", _is_number(degrees) and 0 < degrees <= 180, "a number above 0, up to 180")
+        for field, most in RANGES.items():
+            value = getattr(self, field)
+            self._check(field, _is_number(value) and 0 < value <= most, f"a number above 0, up to {most}")
+        fills = transforms.FILLS
+        self._check("rotation_fill", self.rotation_fill in [*fills], " or ".join(map(repr, fills)))
         if self.image_size is not None:
             self._check_whole("image_size", 16, 1024, ", or null (None) for the NIH's own PNG bytes at 1024")
         elif self.image_format != "png":
             self._check("image_format", False, "'png' with image_size null, which stores the NIH's own PNG bytes")
         self._check_whole("jpeg_quality", 1, 100)
-        for field in ("official_test", "allow_missing_images", "allow_resized_images"):
+        for field in ("official_test", "matched_augmentation", "allow_missing_images", "allow_resized_images"):
             self._check(field, isinstance(getattr(self, field), bool), "true or false")
         self._check("official_test", self.split == "folds" or not self.official_test, "false unless split is 'folds'")
         good = not self.allow_resized_images or self.image_size is not None
         self._check("allow_resized_images", good, "false with image_size null, which stores the NIH's own PNG bytes")
+        good = not self.matched_augmentation or self.augmented_copies > 0
+        self._check("augmented_copies", good, "at least 1 with matched_augmentation: copies give the shares to match")
+        good = not self.matched_augmentation or self.split != "folds"
+        self._check(
+            "matched_augmentation", good, "false with split='folds', where images that are trained on validate too"
+        )
         augmentation.draw_augmentations(self.augmentations, self.seed, "", self.augmented_copies)
 
     @property
     def definition(self) -> Task:
         """The task that a network is to learn."""
-        return make_task(self.task, self.positive, self.negative)
+        return make_task(self.task, self.positive, self.negative, self.split)
 
     @property
     def uses_official_lists(self) -> bool:
@@ -296,8 +354,21 @@ NAMED_CONFIGS = [
     ),
     NihChestXrayConfig(
         name="nodule_augmented",
-        description="As nodule, with one rotated or flipped copy of each training image with a nodule.",
+        description=(
+            "As nodule, with one rotated or flipped copy of each training image with a nodule. No other image is"
+            " augmented, so a network may learn augmentation instead of nodules: nodule_augmented_matched prevents it."
+        ),
         augmented_copies=1,
+    ),
+    NihChestXrayConfig(
+        name="nodule_augmented_matched",
+        description=(
+            "As nodule_augmented, with as large a share of rotated and of flipped images among training images without"
+            " a nodule, which are changed in place, so that augmentation says nothing of the class."
+        ),
+        augmented_copies=1,
+        matched_augmentation=True,
+        rotation_fill="reflect",
     ),
     NihChestXrayConfig(
         name="findings",
@@ -330,8 +401,18 @@ NAMED_CONFIGS = [
         task="nodule_expert",
         split="expert",
     ),
+    NihChestXrayConfig(
+        name="nodule_expert_rest",
+        description=(
+            "As nodule_expert, but training negatives are all images without Nodule and Mass, whatever else they show,"
+            " as in validation and test; every second No Finding image."
+        ),
+        task="nodule_expert",
+        split="expert",
+        negative="rest",
+    ),
 ]
-"""The first is the default. The last needs files that users must request themselves: a build of all configs finishes
+"""The first is the default. The last two need files that users must request themselves: a build of all configs finishes
 the others before it asks for these files."""
 
 

@@ -60,6 +60,7 @@ class _Inputs:
       origin: Provenance of the tables; see `Tables`.
       cohort: The images that the config keeps.
       manifest: The rows of the examples whose images the release holds.
+      cutoffs: Which training negatives are augmented in place; see `matching.matched_cutoffs`.
       maker: Makes the examples.
       progress: The progress bar; None with Beam.
     """
@@ -68,6 +69,7 @@ class _Inputs:
     origin: Mapping[str, Any]
     cohort: pd.DataFrame
     manifest: pd.DataFrame
+    cutoffs: Mapping[str, float]
     maker: ExampleMaker
     progress: Progress | None
 
@@ -99,7 +101,11 @@ class Builder(HookedBuilder):
         "2.0.0": "Every example has one shape, so that .batch() works: findings is multi-hot (14,), bboxes has a fixed"
         " length (max_boxes). The task nodule is called binary, with the fields positive and negative. New: the feature"
         " mm_per_pixel, the file examples.csv, the split folds, the fields based_on, one_image_per_patient and"
-        " jpeg_quality.",
+        " jpeg_quality, the config nodule_augmented_matched, in which augmentation says nothing of the class, six more"
+        " built-in augmentations, each with a field for its range, and chains of them. Rotation angles keep away from"
+        " 0. All that radiologists said: nodule_expert has expert_labels, reader_votes, expert_findings and"
+        " nodule_votes. The config nodule_expert_rest, the split expert_all for nodules alone, and in metadata.json how"
+        " far radiologists agree.",
         "1.0.0": "First release: configs nodule, nodule_augmented, findings, first_archive, sample and nodule_expert.",
     }
     BUILDER_CONFIGS = NAMED_CONFIGS
@@ -119,9 +125,10 @@ class Builder(HookedBuilder):
     Images may be at any depth, and files may have the names that browsers make, such as "images_001 (1).tar.gz". The
     label file is Data_Entry_2017_v2020.csv (or Data_Entry_2017.csv, or sample_labels.csv); BBox_List_2017.csv, and for
     the official split train_val_list.txt and test_list.txt, lie next to it. Tables that do not exist are downloaded.
-    Only the config nodule_expert needs files that you must request yourself: the folder four_findings_expert_labels
-    with test_labels.csv and validation_labels.csv. To request them, fill in the form at
-    {downloads.EXPERT_PAGE} (Additional labels).
+    Only configs that radiologists' labels evaluate need files that you must request yourself: nodule_expert and
+    nodule_expert_rest test_labels.csv and validation_labels.csv of the folder four_findings_expert_labels, the split
+    expert_all test_labels.csv of all_findings_expert_labels. The other files of these folders add features. To request
+    them, fill in the form at {downloads.EXPERT_PAGE} (Additional labels).
 
     To see what a build would find in a folder, and what it would download, run
 
@@ -222,7 +229,8 @@ class Builder(HookedBuilder):
             found = downloads.complete_images(found, images, known, fetch)
         if found.aside:
             warnings.warn(f"The build continues without some files.{found.not_taken()}", stacklevel=2)
-        manifest = plan.manifest[plan.manifest["source_name"].isin(found.held(images))].reset_index(drop=True)
+        held = plan.of(found.held(images))
+        manifest = held.manifest
         if manifest.empty:
             raise ReleaseError(
                 f"{found.place} holds none of the images that config {config.name!r} needs.{found.not_taken()}"
@@ -238,7 +246,7 @@ class Builder(HookedBuilder):
             maker = LocalBuild(found, manifest, config, self.data_path)
             shown = build.resources.enter_context(progress(f"{self.name}/{config.name}", len(manifest)))
         build.resources.callback(maker.close)
-        build.inputs = inputs = _Inputs(found, tables.origin, plan.cohort, manifest, maker, shown)
+        build.inputs = inputs = _Inputs(found, tables.origin, plan.cohort, manifest, held.cutoffs, maker, shown)
         # TFDS does not write empty subsets. Only a build from part of the images can have any.
         subsets = [subset for subset in config.subsets if (manifest["subset"] == subset).any()]
         return {subset: self._generate_examples(inputs, subset) for subset in subsets}
@@ -279,7 +287,17 @@ class Builder(HookedBuilder):
         self.info.metadata.clear()
         self.info.metadata.update(
             make_metadata(
-                config, version, inputs.origin, written, missing, report.broken, resized, repacked, cap, sizes
+                config,
+                version,
+                inputs.origin,
+                written,
+                inputs.cutoffs,
+                missing,
+                report.broken,
+                resized,
+                repacked,
+                cap,
+                sizes,
             )
         )
         warn_of_resized(resized)

@@ -22,8 +22,8 @@ class Task:
       negative: What the negatives are, one of `NEGATIVES`.
       multi_label: Whether an image may have several classes, or none. All images are then kept, and the label is a
         vector with one number per class.
-      read_by_radiologists: Whether the labels of validation and test are radiologists'. Examples then also have the
-        text-mined label.
+      read_by_radiologists: The subsets whose labels are radiologists'; empty if all labels are text-mined. If not,
+        examples also have the text-mined label and what else radiologists said.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Task:
     use: str
     negative: str
     multi_label: bool = False
-    read_by_radiologists: bool = False
+    read_by_radiologists: tuple[str, ...] = ()
 
     @property
     def noun(self) -> str:
@@ -51,7 +51,7 @@ NO_FINDINGS_ALONE, REST = "no_finding", "rest"
 NEGATIVES = (NO_FINDINGS_ALONE, REST)
 """What the negatives of a task of two classes may be: images without any finding, or all that are not positive."""
 TASKS = {
-    "binary": ("stratified", "official", "lists", "folds"),
+    "binary": ("stratified", "official", "lists", "folds", "expert_all"),
     "findings": ("stratified", "official", "lists", "folds"),
     "nodule_expert": ("expert",),
 }
@@ -59,13 +59,14 @@ TASKS = {
 
 
 @functools.lru_cache
-def make_task(name: str, positive: tuple[str, ...], negative: str) -> Task:
+def make_task(name: str, positive: tuple[str, ...], negative: str, split: str) -> Task:
     """Returns a task.
 
     Args:
       name: One of `TASKS`.
       positive: Findings that make an image positive, for the task 'binary'.
       negative: One of `NEGATIVES`, for tasks of two classes.
+      split: A split that fits the task; it decides whose labels a subset has.
     """
     if name == "findings":
         return Task(
@@ -87,7 +88,19 @@ def make_task(name: str, positive: tuple[str, ...], negative: str) -> Task:
             label_doc="In validation and test what radiologists say; in train, as text_mined_label.",
             use="Training classifiers of nodules and masses, and evaluating them on radiologists' labels",
             negative=negative,
-            read_by_radiologists=True,
+            read_by_radiologists=("validation", "test"),
+        )
+    if split == "expert_all":
+        return Task(
+            name=name,
+            title="Nodule, judged by radiologists in test",
+            # Not No Finding: the test images that radiologists call negative may show anything else.
+            classes=("No Nodule", "Nodule"),
+            positive=frozenset(positive),
+            label_doc="In test what radiologists say; in train and validation, as text_mined_label.",
+            use="Training classifiers of nodules, and evaluating them on radiologists' labels of nodules alone",
+            negative=negative,
+            read_by_radiologists=("test",),
         )
     label = " or ".join(sorted(positive))
     others = "No Finding if there are none" if negative == NO_FINDINGS_ALONE else "all other images are negative"

@@ -41,7 +41,22 @@ UNKNOWN_AGE = -1
 OLDEST_AGE = 120
 """Years. An age above this is a mistake in the table (the 2017 file has ages above 400)."""
 NO_AUGMENTATION = "none"
-"""The augmentation of an image that is not an augmented copy."""
+"""The augmentation of an image that is not augmented."""
+
+# Terms of the radiologists' files.
+
+EXPERT_FINDINGS = ("Fracture", "Pneumothorax", "Airspace opacity", "Nodule or mass")
+"""The findings of the radiologists' first set, in the order of its files."""
+READER_ANSWERS = ("YES", "NO", "HEDGE")
+"""What a reader may say of a finding."""
+NOT_SAID = -1
+UNREAD: dict[str, tuple[int, ...] | int] = {
+    "expert_labels": (NOT_SAID,) * len(EXPERT_FINDINGS),
+    "reader_votes": (NOT_SAID,) * len(READER_ANSWERS),
+    "expert_findings": (NOT_SAID,) * len(FINDINGS),
+    "nodule_votes": NOT_SAID,
+}
+"""What is stored of the radiologists' answers, and its value for an image of which they said nothing."""
 _SPELLINGS = {finding.replace("_", " ").lower(): finding for finding in (NO_FINDING, *FINDINGS)}
 
 # Files.
@@ -54,6 +69,11 @@ EXPERT_FILES = {"validation": "validation_labels.csv", "test": "test_labels.csv"
 """The radiologists' files, by subset. They come in a folder `four_findings_expert_labels`."""
 BOTH_EXPERT_FILES = "google2019_nih-chest-xray-labels.csv"
 """Both in one file, as torchxrayvision packs them (it adds `.gz`). It is read unless both of the others exist."""
+ALL_FINDINGS_FILE = "all_findings_expert_labels_test_labels.csv"
+"""The radiologists' labels of the 14 findings. In its folder `all_findings_expert_labels` it is called
+`test_labels.csv`, as the file of four findings is; only the header tells them apart."""
+READER_FILES = {"four": "individual_readers.csv", "all": "test_individual_readers.csv"}
+"""What each reader said, by set of findings."""
 ARCHIVES = tuple(f"images_{number:03d}.tar.gz" for number in range(1, 13))
 """The NIH's archives as its site names them; its download script drops one zero (`images_01.tar.gz`)."""
 FIRST_IMAGES = (
@@ -157,6 +177,15 @@ def source_of(example_name: str) -> str | None:
     """
     match = _EXAMPLE_NAME.fullmatch(example_name)
     return f"{match['stem']}.png" if match else None
+
+
+def is_copy(example_name: str) -> bool:
+    """Returns whether an example's name is that of an augmented copy.
+
+    >>> is_copy("00000013_005_aug1.png"), is_copy("00000013_005.png")
+    (True, False)
+    """
+    return example_name != source_of(example_name)
 
 
 def archive_of(image_name: str) -> int:

@@ -28,7 +28,7 @@ from nih_chest_xray.release.find import find_release
 from nih_chest_xray.release.release import KnownFile, known_files
 from nih_chest_xray.release.tables import needed_tables, read_tables
 from nih_chest_xray.tables import boxes, labels
-from nih_chest_xray.vocabulary import BOX_FILE, EXPERT_FILES, LABEL_FILES, OFFICIAL_LISTS
+from nih_chest_xray.vocabulary import BOX_FILE, EXPERT_FILES, EXPERT_FINDINGS, LABEL_FILES, OFFICIAL_LISTS
 
 LABELS = LABEL_FILES[0]
 NAMES = tuple(f"{patient:08d}_000.png" for patient in range(1, 31))
@@ -43,7 +43,7 @@ ROWS = tuple(
     for number, name in enumerate(NAMES, start=1)
 )
 ANSWERS = ("YES", "NO")
-_EXPERT_HEADER = f"{labels.OFFICIAL_HEADER},Fracture,Nodule or mass"
+_EXPERT_HEADER = f"{labels.OFFICIAL_HEADER},{','.join(EXPERT_FINDINGS)}"
 
 
 def lines(*rows: str) -> bytes:
@@ -56,9 +56,11 @@ TABLES = {
     OFFICIAL_LISTS["test"]: lines(*NAMES[:8]),
     OFFICIAL_LISTS["train_val"]: lines(*NAMES[8:]),
     EXPERT_FILES["validation"]: lines(
-        _EXPERT_HEADER, *(f"{row},NO,{ANSWERS[i % 2]}" for i, row in enumerate(ROWS[:6]))
+        _EXPERT_HEADER, *(f"{row},NO,NO,NO,{ANSWERS[i % 2]}" for i, row in enumerate(ROWS[:6]))
     ),
-    EXPERT_FILES["test"]: lines(_EXPERT_HEADER, *(f"{row},NO,{ANSWERS[i % 2]}" for i, row in enumerate(ROWS[6:12]))),
+    EXPERT_FILES["test"]: lines(
+        _EXPERT_HEADER, *(f"{row},NO,NO,NO,{ANSWERS[i % 2]}" for i, row in enumerate(ROWS[6:12]))
+    ),
 }
 
 

@@ -79,7 +79,7 @@ from bad_files import (
 
 from nih_chest_xray.errors import CohortError, ReleaseError, TableError
 from nih_chest_xray.tables.labels import OFFICIAL_HEADER
-from nih_chest_xray.vocabulary import BOX_FILE, EXPERT_FILES, OFFICIAL_LISTS
+from nih_chest_xray.vocabulary import ALL_FINDINGS_FILE, BOX_FILE, EXPERT_FILES, FINDINGS, OFFICIAL_LISTS, READER_FILES
 
 _IDAT = zlib.compress(rows_of(), 1)
 _CUT = r"the PNG of [0-9]+ bytes is cut or corrupt \({}\); get this image again"
@@ -453,12 +453,22 @@ LISTS = {
     ),
 }
 
+_FOURTEEN = ",".join(FINDINGS).replace("_", " ")
+ALL_FINDINGS = lines(
+    f"Image ID,Patient ID,Abnormal,{_FOURTEEN},Other", *(f"{name},1,NO,YES{',NO' * 14}" for name in NAMES[6:8])
+)
+ALL_READINGS = lines(f"Image ID,Patient ID,Reader ID,Abnormal,{_FOURTEEN},Other", f"{NAMES[6]},7,4,1,YES{',NO' * 14}")
+READINGS = lines(
+    "Patient ID,Image ID,Reader ID,Fracture,Pneumothorax,Airspace opacity,Nodule/mass,Set ID",
+    f"7,{NAMES[6]},4,NO,NO,NO,YES,test",
+    f"7,{NAMES[6]},5,NO,NO,NO,HEDGE,test",
+)
 EXPERTS = {
-    "neither YES nor NO": expert("NO,YES", "NO,MAYBE", ", row 2: nodule_or_mass is 'MAYBE' .*expected YES or NO"),
-    "formula": expert("NO,YES", f"NO,{FORMULA}", ', row 2: nodule_or_mass is "=cmd.*expected YES or NO'),
+    "neither YES nor NO": expert("NO,YES", "NO,MAYBE", ", row 2: Nodule or mass is 'MAYBE' .*expected YES or NO"),
+    "formula": expert("NO,YES", f"NO,{FORMULA}", ', row 2: Nodule or mass is "=cmd.*expected YES or NO'),
     "column missing": not_taken(
         TABLES[EXPERT_FILES["test"]].replace(b"Nodule or mass", b"Mass"),
-        " is not a file of four_findings_expert_labels, by its header",
+        " is not the radiologists' file of four findings, by its header",
         EXPERT_FILES["test"],
         "expert",
     ),
@@ -469,11 +479,44 @@ EXPERTS = {
         NAMES[6], NAME.replace("_000", "_001"), ", row 2: .*expected an image of a patient"
     ),
     "image twice": expert(NAMES[7], NAMES[6], ", row 3: image_name is .*expected each image once"),
-    "file of all findings": not_taken(
-        lines("Image ID,Patient ID,Abnormal,Mass,Nodule,Other", f"{NAME},1,NO,NO,NO,NO"),
-        " is not a file of four_findings_expert_labels, by its header",
-        EXPERT_FILES["test"],
+    "file of all findings": Case(
+        ReleaseError,
+        rf"^test_labels.csv: not found in .*{EXPERT_FILES['test']} is the file of all findings, by its header",
+        lambda: {EXPERT_FILES["test"]: ALL_FINDINGS},
+        functools.partial(read_release, split="expert"),
+    ),
+    "all findings, neither YES nor NO": table(
+        ALL_FINDINGS.replace(b"1,NO,YES", b"1,NO,HEDGE"),
+        ", row 2: Atelectasis is 'HEDGE' .*expected YES or NO",
+        ALL_FINDINGS_FILE,
         "expert",
+    ),
+    "all findings, a column missing": table(
+        ALL_FINDINGS.replace(b"Hernia", b"Hernias"), " has 0 columns for Hernia", ALL_FINDINGS_FILE, "expert"
+    ),
+    "all findings, image twice": table(
+        ALL_FINDINGS.replace(NAMES[7].encode(), NAMES[6].encode()),
+        ", row 3: .*each image once",
+        ALL_FINDINGS_FILE,
+        "expert",
+    ),
+    "reader, another answer": table(
+        READINGS.replace(b"HEDGE", b"PERHAPS"),
+        ", row 3: Nodule or mass is 'PERHAPS' .*expected YES, NO or HEDGE",
+        READER_FILES["four"],
+        "expert",
+    ),
+    "reader, another set": table(
+        READINGS.replace(b"YES,test", b"YES,train"),
+        ", row 2: set_id is 'train' .*or test",
+        READER_FILES["four"],
+        "expert",
+    ),
+    "reader, no image": table(
+        READINGS.replace(NAMES[6].encode(), b"one"), ", row 2: image_name is 'one'", READER_FILES["four"], "expert"
+    ),
+    "reader of all findings, formula": table(
+        ALL_READINGS.replace(b"1,YES", b"1,=1", 1), ", row 2: Atelectasis is '=1'", READER_FILES["all"], "expert"
     ),
     "unknown image": Case(
         TableError,

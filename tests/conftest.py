@@ -71,6 +71,20 @@ def real_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
+def real_expert_dir(real_dir, tmp_path_factory) -> Path:
+    """A folder of the real release and the radiologists' files, which lie in it or in `expert_labels` beside it."""
+    if any(real_dir.rglob("validation_labels.csv")):
+        return real_dir
+    beside = real_dir.parent / "expert_labels"
+    if not beside.is_dir():
+        pytest.skip(f"neither {real_dir} nor {beside} has the radiologists' files")
+    folder = tmp_path_factory.mktemp("real")
+    (folder / "nih").symlink_to(real_dir)
+    (folder / "expert_labels").symlink_to(beside)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def real_labels(real_dir):
     path = real_dir / LABEL_FILES[0]
     return labels.read_labels(path.read_bytes(), str(path))
@@ -79,10 +93,10 @@ def real_labels(real_dir):
 CATALOG_CONFIGS = {
     "drawn": {"phantom_patients": 20, "augmented_copies": 2, "description": "<script>alert('told')</script> & more"},
     "many": {"task": "findings", "split": "official", "healthy_stride": 1},
-    "listed": {"augmented_copies": 1},
+    "listed": {"augmented_copies": 1, "matched_augmentation": True},
 }
 """Datasets of the catalog's tests: one synthetic, with a description that a page has to escape, and two that count as
-the NIH's, since they are built from files."""
+the NIH's, since they are built from files. The synthetic one augments nodules alone, another both classes."""
 CATALOG_FORMATS = {"drawn": "tfrecord", "many": "parquet", "listed": "array_record"}
 
 
@@ -144,6 +158,14 @@ def no_pictures(monkeypatch):
 
     monkeypatch.setattr(site, "make_gallery", make_gallery)
     monkeypatch.setattr(site, "draw_charts", lambda *_arguments: [])
+
+
+@pytest.fixture(scope="session")
+def matched(once, phantom_dir) -> Path:
+    """The folder of a dataset with two copies of each training nodule, and negatives augmented in place."""
+    fields = {"name": "matched", "augmented_copies": 2, "matched_augmentation": True, "rotation_fill": "reflect"}
+    fields |= {"augmentations": ["rotation", "horizontal_flip", "translation+noise"], "image_size": 64}
+    return once("matched", lambda folder: build(phantom_dir, folder, **fields)) / "nih_chest_xray/matched/2.0.0"
 
 
 @pytest.fixture(scope="session")

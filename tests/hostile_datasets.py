@@ -329,6 +329,10 @@ def of_metadata() -> Iterator[tuple[str, Change]]:
     yield "tables of 100,000", put(METADATA, "tables", {f"{n}.csv": {} for n in range(100_000)})
     yield "label_file that is no table", put(METADATA, "label_file", "x.csv")
     yield "versions that a terminal obeys", put(METADATA, "versions", "numpy", ESCAPE)
+    yield "kappas of a subset that leads up", put(METADATA, "radiologists", {"kappa_all_findings": {"../x": {}}})
+    yield "kappa of HTML", put(METADATA, "radiologists", {"kappa_four_findings": {"test": {"Fracture": "<b>"}}})
+    yield "agreement that a terminal obeys", put(METADATA, "radiologists", {"agreement_of_sets": {ESCAPE: {ESCAPE: 1}}})
+    yield "radiologists invented", put(METADATA, "radiologists", {"x": 1})
     yield "max_examples_per_split a text", put(METADATA, "max_examples_per_split", "x")
     yield "left_out_images a nest", put(METADATA, "left_out_images", [[["x"]]])
 

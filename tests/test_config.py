@@ -44,8 +44,12 @@ def test_every_field_of_ours_says_what_it_does():
 
 def test_named_configs_differ_as_the_readme_says():
     configs = {config.name: config for config in NAMED_CONFIGS}
-    assert list(configs) == ["nodule", "nodule_augmented", "findings", "first_archive", "sample", "nodule_expert"]
+    augmented = ["nodule_augmented", "nodule_augmented_matched"]
+    others = ["findings", "first_archive", "sample", "nodule_expert", "nodule_expert_rest"]
+    assert list(configs) == ["nodule", *augmented, *others]
     assert (configs["nodule"].augmented_copies, configs["nodule_augmented"].augmented_copies) == (0, 1)
+    matched = {"matched_augmentation": True, "rotation_fill": "reflect"}
+    assert configs[augmented[1]].choices == configs[augmented[0]].choices | matched
     assert all(config.description for config in NAMED_CONFIGS)
 
 
@@ -69,10 +73,25 @@ LISTS = {"split": "lists", "split_lists": {"train": "train.txt", "test": "test.t
         ({"archives": [1, 1]}, r"archives=\[1, 1\]"),
         ({"archives": ["1"]}, r"archives=\['1'\]"),
         ({"archives": [True]}, r"archives=\[True\]"),
-        ({"split": "random"}, "split='random'; expected 'stratified' or 'official' or 'lists' or 'folds' or 'expert'"),
+        (
+            {"split": "random"},
+            "split='random'; expected 'stratified' or 'official' or 'lists' or 'folds' or 'expert_all' or 'expert'",
+        ),
         (
             {"split": "expert"},
-            "split='expert'; expected 'stratified' or 'official' or 'lists' or 'folds' with task='binary'",
+            "expected 'stratified' or 'official' or 'lists' or 'folds' or 'expert_all' with task='binary'",
+        ),
+        (
+            {"split": "expert_all", "positive": ["Mass"]},
+            r"positive=\('Mass',\); expected \['Nodule'\] alone with split='expert_all'",
+        ),
+        (
+            {"split": "expert_all", "positive": ["Nodule", "Mass"]},
+            r"positive=\('Nodule', 'Mass'\); expected \['Nodule'",
+        ),
+        (
+            {"split": "expert_all", "task": "findings"},
+            "split='expert_all'; expected 'stratified' or 'official' or 'lists' or 'folds' with task='findings'",
         ),
         (LISTS | {"task": "nodule_expert"}, "split='lists'; expected 'expert' with task='nodule_expert'"),
         ({"split": "folds", "folds": 1}, "folds=1; expected a whole number from 2 to 20"),
@@ -99,7 +118,19 @@ LISTS = {"split": "lists", "split_lists": {"train": "train.txt", "test": "test.t
         ({"augmentations": ["blur"]}, "augmentation 'blur' is not registered; there are rotation, horizontal_flip"),
         ({"augmentations": ["rotation", "rotation"]}, "list of different names"),
         ({"augmentations": ["horizontal_flip"], "augmented_copies": 2}, "at most 1 different copies"),
-        ({"rotation_degrees": 0}, "rotation_degrees=0; expected a number above 0"),
+        ({"rotation_degrees": 0}, "rotation_degrees=0; expected a number above 0, up to 180"),
+        ({"translation_fraction": 0.6}, "translation_fraction=0.6; expected a number above 0, up to 0.5"),
+        ({"zoom_fraction": -0.1}, "zoom_fraction=-0.1; expected a number above 0, up to 0.5"),
+        ({"brightness_fraction": "0.1"}, "brightness_fraction='0.1'; expected a number above 0, up to 0.9"),
+        ({"contrast_fraction": 1}, "contrast_fraction=1; expected a number above 0, up to 0.9"),
+        ({"gamma_fraction": 1}, "gamma_fraction=1; expected a number above 0, up to 0.9"),
+        ({"noise_stddev": float("nan")}, "noise_stddev=nan; expected a number above 0, up to 128"),
+        ({"rotation_fill": "white"}, "rotation_fill='white'; expected 'black' or 'reflect'"),
+        ({"augmentations": ["rotation+blur"]}, "augmentation 'blur' is not registered"),
+        ({"augmentations": ["zoom+noise+zoom"]}, "augmentation 'zoom.noise.zoom' has a part twice"),
+        ({"augmentations": ["rotation+"]}, "augmentation '' is not registered"),
+        ({"matched_augmentation": 1, "augmented_copies": 1}, "matched_augmentation=1; expected true or false"),
+        ({"matched_augmentation": True}, "augmented_copies=0; expected at least 1 with matched_augmentation"),
         ({"image_size": -1}, "image_size=-1; expected a whole number from 16 to 1024, or null"),
         ({"image_size": 512.0}, "image_size=512.0"),
         ({"image_size": True}, "image_size=True"),
@@ -150,7 +181,7 @@ def test_based_on_changes_what_is_given_and_nothing_else():
     assert kept.healthy_stride == 2
     again = NihChestXrayConfig(name="findings_224", **json.loads(json.dumps(config.choices)))
     assert again.choices == config.choices
-    with pytest.raises(ValueError, match="based_on='finding'; expected one of nodule, nodule_augmented, findings, "):
+    with pytest.raises(ValueError, match="based_on='finding'; expected one of nodule, nodule_augmented, .*findings, "):
         NihChestXrayConfig(name="x", based_on="finding")
 
 

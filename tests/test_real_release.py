@@ -17,6 +17,7 @@ from nih_chest_xray.config import NAMED_CONFIGS
 from nih_chest_xray.release.find import find_release
 from nih_chest_xray.release.release import known_files
 from nih_chest_xray.release.tables import read_tables
+from nih_chest_xray.verification.command import verify
 from nih_chest_xray.vocabulary import FINDINGS, LABEL_FILES
 
 pytestmark = pytest.mark.real
@@ -88,6 +89,32 @@ def test_each_training_nodule_is_there_twice_and_no_copy_is_elsewhere(built, rea
             assert subset == "train"
             assert name.replace("_aug1", "") in stored
             assert not (example["image"] == stored[name.replace("_aug1", "")][0]["image"]).all()
+
+
+def test_matched_augmentation_changes_as_large_a_share_of_both_classes_and_what_it_says(real_dir, tmp_path):
+    builder = build(real_dir, tmp_path, based_on="nodule_augmented_matched", image_size=64)
+    names = builder.info.features["augmentation"].names
+    train = {name: example for name, (example, subset) in examples(builder).items() if subset == "train"}
+    drawn = {label: collections.Counter() for label in (0, 1)}
+    for name, example in train.items():
+        drawn[example["label"]][names[example["augmentation"]]] += 1
+        if "_aug" in name or not example["augmentation"]:
+            continue
+        assert example["label"] == 0
+        source = cv2.imread(str(real_dir / "images" / name), cv2.IMREAD_UNCHANGED)
+        source = source[:, :, 2] if source.ndim == 3 else source
+        flipped = names[example["augmentation"]] == "horizontal_flip"
+        mean = (source[:, ::-1] if flipped else source).reshape(64, 16, 64, 16).mean(axis=(1, 3))
+        assert (np.abs(example["image"][:, :, 0] - mean).max() <= 0.5) == flipped
+    assert "_aug1.png" in "".join(name for name, example in train.items() if example["label"])
+    shares = {label: {name: n / counts.total() for name, n in counts.items()} for label, counts in drawn.items()}
+    for name in ("rotation", "horizontal_flip"):
+        assert abs(shares[0][name] - shares[1][name]) <= 1 / drawn[0].total()
+    counted = builder.info.metadata["augmentations"]
+    assert counted == {"No Finding": dict(drawn[0]), "Nodule": dict(drawn[1])}
+    done = {check.name: check for check in verify(builder.data_path, real_dir)}
+    assert [offender for check in done.values() for offender in check.offenders] == []
+    assert {done[name].status for name in ("augmentation", "labels", "pixels")} == {"ok"}
 
 
 def test_the_rgba_nodule_is_its_red_channel_resized(built, real_dir):

@@ -19,7 +19,7 @@ from etils import epath
 
 from nih_chest_xray.building.examples import BrokenImage, Report, try_examples
 from nih_chest_xray.config import NihChestXrayConfig
-from nih_chest_xray.images.augmentation import get_augmentation, register
+from nih_chest_xray.images.augmentation import entries, register
 from nih_chest_xray.planning.manifest import RowsOfSource
 from nih_chest_xray.release.release import Release
 from nih_chest_xray.system.removal import BEAM_TASKS, remove
@@ -135,7 +135,7 @@ class _MakeExamples(beam.DoFn):
         self._config = config
         self._folder = folder
         # A custom augmentation is registered by a module that workers need not have.
-        self._augmentations = [get_augmentation(name) for name in config.augmentations]
+        self._augmentations = entries(config.augmentations)
 
     def setup(self) -> None:
         for augmentation in self._augmentations:

@@ -14,7 +14,7 @@ from nih_chest_xray.images import codec, png
 from nih_chest_xray.images.augmentation import augment, move
 from nih_chest_xray.planning.manifest import Row
 from nih_chest_xray.release.sources import StoredImage
-from nih_chest_xray.vocabulary import FINDINGS, NO_AUGMENTATION, SOURCE_SIZE
+from nih_chest_xray.vocabulary import FINDINGS, NO_AUGMENTATION, SOURCE_SIZE, UNREAD
 
 _SHOWN = 20
 """Number of broken images that an error names."""
@@ -171,7 +171,7 @@ def plain_fields(row: Row, config: NihChestXrayConfig) -> dict[str, Any]:
     """Returns all features of a manifest row's example except its image, as plain values.
 
     Classes are names, `findings` a tuple of names, `bboxes` a tuple of ((ymin, xmin, ymax, xmax), finding), sizes and
-    spacings pairs, and the label of several findings the NIH's string.
+    spacings pairs, radiologists' answers tuples of numbers, and the label of several findings the NIH's string.
     """
     boxes = row.boxes
     if row.augmentation != NO_AUGMENTATION:
@@ -196,6 +196,7 @@ def plain_fields(row: Row, config: NihChestXrayConfig) -> dict[str, Any]:
     }
     if config.definition.read_by_radiologists:
         plain["text_mined_label"] = row.text_mined_label
+        plain |= {name: getattr(row, name) for name in UNREAD}
     return plain
 
 
@@ -207,7 +208,8 @@ def fields(row: Row, config: NihChestXrayConfig) -> dict[str, Any]:
         example["label"] = example["findings"]
     boxes = [{"bbox": np.array(bbox), "finding": finding} for bbox, finding in example["bboxes"]]
     example["bboxes"] = boxes + [_NO_BOX] * (config.max_boxes - len(boxes))
-    example["original_size"] = np.array(example["original_size"], np.int32)
+    for name in ("original_size", *(UNREAD if config.definition.read_by_radiologists else ())):
+        example[name] = np.array(example[name], np.int32)
     for name in ("pixel_spacing", "mm_per_pixel"):
         example[name] = np.array(example[name], np.float32)
     return example

@@ -10,12 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from nih_chest_xray.vocabulary import label_string
+from nih_chest_xray.vocabulary import EXPERT_FINDINGS, FINDINGS, READER_ANSWERS, UNREAD, label_string
 
-_PAIRS = {"original_size": ("width", "height"), "pixel_spacing": ("x", "y"), "mm_per_pixel": ("x", "y")}
+_PARTS = {
+    "original_size": ("width", "height"),
+    "pixel_spacing": ("x", "y"),
+    "mm_per_pixel": ("x", "y"),
+    "expert_labels": tuple(finding.lower().replace(" ", "_") for finding in EXPERT_FINDINGS),
+    "reader_votes": tuple(answer.lower() for answer in READER_ANSWERS),
+    "expert_findings": tuple(finding.lower() for finding in FINDINGS),
+}
+"""The ends of the names of columns, for features with several numbers."""
 _COLUMNS = (
     *("image_name", "label", "subset", "findings", "bboxes", "augmentation", "patient_id", "follow_up", "patient_age"),
     *("patient_sex", "view_position", "original_size", "pixel_spacing", "mm_per_pixel", "text_mined_label"),
+    *UNREAD,
 )
 
 
@@ -23,8 +32,8 @@ def examples_csv(rows: Iterable[Mapping[str, Any]]) -> str:
     """Returns the text of examples.csv.
 
     The first columns are those of metadata.csv. `findings` is the NIH's string, such as Mass|Nodule; `bboxes` JSON, a
-    list of [[ymin, xmin, ymax, xmax], finding], [] where there is none; a pair has two columns, such as
-    `pixel_spacing_x` in mm. Fractions are rounded to float32, as they are stored.
+    list of [[ymin, xmin, ymax, xmax], finding], [] where there is none; a feature with several numbers has a column for
+    each, such as `pixel_spacing_x` in mm or `reader_votes_yes`. Fractions are rounded to float32, as they are stored.
 
     Args:
       rows: As `examples.plain_fields` returns them, with `subset`, in the order of image names; at least one.
@@ -46,8 +55,8 @@ def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
         if name not in row:
             continue
         value = row[name]
-        if name in _PAIRS:
-            cells |= {f"{name}_{axis}": _number(part) for axis, part in zip(_PAIRS[name], value, strict=True)}
+        if name in _PARTS:
+            cells |= {f"{name}_{end}": _number(part) for end, part in zip(_PARTS[name], value, strict=True)}
         elif name == "findings":
             cells[name] = label_string(value)
         elif name == "bboxes":

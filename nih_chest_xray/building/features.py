@@ -8,9 +8,18 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from nih_chest_xray.config import NihChestXrayConfig
-from nih_chest_xray.images.augmentation import BUILT_IN
+from nih_chest_xray.images.transforms import BUILT_IN
 from nih_chest_xray.tasks import Task
-from nih_chest_xray.vocabulary import FINDINGS, NO_AUGMENTATION, SEXES, SOURCE_SIZE, UNKNOWN_AGE, VIEWS
+from nih_chest_xray.vocabulary import (
+    EXPERT_FINDINGS,
+    FINDINGS,
+    NO_AUGMENTATION,
+    READER_ANSWERS,
+    SEXES,
+    SOURCE_SIZE,
+    UNKNOWN_AGE,
+    VIEWS,
+)
 
 
 def make_features(config: NihChestXrayConfig) -> tfds.features.FeaturesDict:
@@ -61,7 +70,25 @@ def make_features(config: NihChestXrayConfig) -> tfds.features.FeaturesDict:
         ),
     }
     if task.read_by_radiologists:
-        features["text_mined_label"] = _classes(task.classes, "Whether the findings name Nodule or Mass.")
+        named = " or ".join(finding for finding in reversed(FINDINGS) if finding in task.positive)
+        features["text_mined_label"] = _classes(task.classes, f"Whether the findings name {named}.")
+        features |= {
+            "expert_labels": _answers(
+                len(EXPERT_FINDINGS),
+                "What radiologists agreed on: 1 for yes, 0 for no, -1 where nothing was said, in the order"
+                f" {', '.join(EXPERT_FINDINGS)}.",
+            ),
+            "reader_votes": _answers(
+                len(READER_ANSWERS),
+                "How many readings, before that, say yes, no and hedge to nodule or mass; -1 where there is none.",
+            ),
+            "expert_findings": _answers(
+                len(FINDINGS),
+                "On 810 images of the NIH's test list what other radiologists say of each text-mined finding, in the"
+                " order of findings: 1 for yes, 0 for no; -1 elsewhere.",
+            ),
+            "nodule_votes": _number("How many of the five readers of these images say Nodule; -1 elsewhere."),
+        }
     return tfds.features.FeaturesDict(features)
 
 
@@ -77,6 +104,11 @@ def _classes(names: Iterable[str], doc: str) -> tfds.features.ClassLabel:
 
 def _number(doc: str) -> tfds.features.Scalar:
     return tfds.features.Scalar(dtype=np.int32, doc=doc)
+
+
+def _answers(length: int, doc: str) -> tfds.features.Tensor:
+    # int32, as patient_age with its -1: records hold every integer as 64 bits, so a narrower type would save nothing.
+    return tfds.features.Tensor(shape=(length,), dtype=np.int32, doc=doc)
 
 
 def differences(stored: tfds.features.FeaturesDict, config: NihChestXrayConfig) -> list[str]:

@@ -23,6 +23,7 @@ def make_metadata(
     version: str,
     origin: Mapping[str, Any],
     written: pd.DataFrame,
+    cutoffs: Mapping[str, float],
     missing: int,
     broken: Sequence[BrokenImage],
     resized: Mapping[int, int],
@@ -37,6 +38,7 @@ def make_metadata(
       version: The dataset's version.
       origin: Where the tables come from, see `Tables`.
       written: The manifest rows of the examples that were made.
+      cutoffs: Which training negatives are augmented in place; see `matching.matched_cutoffs`.
       missing: Number of images of the cohort that were missing or broken.
       broken: The images that could not be read.
       resized: Number of source images that were resized copies, by their side in pixels.
@@ -46,6 +48,7 @@ def make_metadata(
     """
     return {
         **summarise(written, config),
+        **({"matched_augmentation": dict(cutoffs)} if config.matched_augmentation else {}),
         **origin,
         "config": {"name": config.name, **config.choices},
         "missing_images": missing,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import json
 import os
 import shlex
@@ -26,7 +27,7 @@ from nih_chest_xray.verification.dataset_folder import (
     read_dataset_info,
     read_metadata,
 )
-from nih_chest_xray.vocabulary import DATASET, copies_of
+from nih_chest_xray.vocabulary import DATASET, copies_of, is_copy
 
 _NEEDED = ("features.json", "metadata.json", "metadata.csv")
 
@@ -122,6 +123,17 @@ class Built:
     def total(self) -> int:
         """Number of examples in all subsets."""
         return sum(self.metadata["examples"].values())
+
+    @functools.cached_property
+    def copies(self) -> dict[str, int]:
+        """Number of augmented copies in each subset."""
+        copied = self.table["image_name"].map(is_copy).astype(bool)
+        return {subset: int((copied & (self.table["subset"] == subset)).sum()) for subset in self.made.subsets}
+
+    @property
+    def in_place(self) -> dict[str, int]:
+        """Number of images in each subset that are augmented in place."""
+        return {subset: number - self.copies[subset] for subset, number in self.metadata["augmented"].items()}
 
     @property
     def patients(self) -> int:

@@ -14,8 +14,9 @@ import tensorflow_datasets as tfds
 from nih_chest_xray.catalog.datasets import Built, damaged
 from nih_chest_xray.catalog.statistics import READ_CONFIG, class_name, originals
 from nih_chest_xray.errors import first_line
+from nih_chest_xray.images.augmentation import CHAIN
 from nih_chest_xray.images.codec import decode_stored
-from nih_chest_xray.vocabulary import NO_AUGMENTATION, UNKNOWN_AGE, source_of
+from nih_chest_xray.vocabulary import NO_AUGMENTATION, UNKNOWN_AGE, is_copy, source_of
 
 SIDE = 320
 """Side of a picture in pixels."""
@@ -88,7 +89,7 @@ def make_gallery(built: Built, examples: pd.DataFrame, folder: Path) -> Gallery:
 def _choose_pairs(examples: pd.DataFrame) -> list[tuple[str, str]]:
     """Chooses copies of each augmentation in turn, those with boxes first, and each patient once."""
     names = set(examples["image_name"])
-    copies = examples[examples["augmentation"] != NO_AUGMENTATION]
+    copies = examples[examples["image_name"].map(is_copy).astype(bool)]
     copies = copies.assign(source=copies["image_name"].map(source_of))
     copies = copies[copies["source"].isin(names)].assign(boxed=copies["boxes"] > 0)
     copies = copies.sort_values(["boxed", "number"], ascending=[False, True]).drop_duplicates("patient_id")
@@ -100,11 +101,13 @@ def _choose_pairs(examples: pd.DataFrame) -> list[tuple[str, str]]:
 def _choose_singles(built: Built, examples: pd.DataFrame) -> list[str]:
     """Chooses the same number of images of each class from each subset in turn, those with boxes first.
 
-    The rarest class chooses first. Each patient is shown once, unless a class has no other patient left.
+    Images that are augmented in place come last. The rarest class chooses first. Each patient is shown once, unless a
+    class has no other patient left.
     """
     number = _OF_TWO_CLASSES if len(built.classes) == 2 else _OF_MANY_CLASSES
     left = originals(examples)
-    left = left.assign(boxed=left["boxes"] > 0).sort_values(["boxed", "number"], ascending=[False, True])
+    left = left.assign(boxed=left["boxes"] > 0, changed=left["augmentation"] != NO_AUGMENTATION)
+    left = left.sort_values(["changed", "boxed", "number"], ascending=[True, False, True])
     having = {name: left[[name in built.labels(label) for label in left["label"]]] for name in built.classes}
     chosen: dict[str, list[str]] = {}
     shown: set[str] = set()
@@ -169,7 +172,8 @@ def make_picture(built: Built, row: Any, example: dict[str, Any], folder: Path) 
         name=row.image_name,
         label=row.label,
         findings=findings,
-        details=f"{row.subset.replace('_', ' ')}, {row.view_position}, {_SEX[row.patient_sex]}, {age}",
+        details=f"{_words(row.subset)}, {row.view_position}, {_SEX[row.patient_sex]}, {age}"
+        + ("" if row.augmentation == NO_AUGMENTATION else f", augmented by {_words(row.augmentation)}"),
         augmentation=row.augmentation,
         boxes=boxes,
         alt=_alt(built, row, age, findings, boxes),
@@ -188,10 +192,15 @@ def _alt(built: Built, row: Any, age: str, findings: str, boxes: tuple[tuple, ..
     view = "PA (back to front)" if row.view_position == "PA" else "AP (front to back)"
     text = f"{kind}, {view}, {_SEX[row.patient_sex]}, {age}. Findings: {findings.replace('_', ' ')}."
     if row.augmentation != NO_AUGMENTATION:
-        text = f"Copy of the previous image, augmented by {row.augmentation.replace('_', ' ')}. {text}"
+        of = "Copy of the previous image, augmented" if is_copy(row.image_name) else "Augmented"
+        text = f"{of} by {_words(row.augmentation)}. {text}"
     for finding, x, y, width, height in boxes:
         text += f" A box marks {finding.replace('_', ' ')} in the {_place(x + width / 2, y + height / 2)}."
     return text
+
+
+def _words(augmentation: str) -> str:
+    return augmentation.replace("_", " ").replace(CHAIN, " and ")
 
 
 def _place(x: float, y: float) -> str:

@@ -98,8 +98,9 @@ def _digest(text: str) -> str:
 
 def _facts(built: Built, files: list[DataFile]) -> list[tuple[str, str]]:
     height, width, _ = built.builder.info.features["image"].shape
-    copies = sum(built.metadata["augmented"].values())
-    examples = f"{built.total:,}" + (f" ({copies:,} augmented copies)" if copies else "")
+    augmented = {"augmented copies": built.copies, "augmented in place": built.in_place}
+    parts = [f"{sum(numbers.values()):,} {what}" for what, numbers in augmented.items() if any(numbers.values())]
+    examples = f"{built.total:,}" + (f" ({', '.join(parts)})" if parts else "")
     return [
         ("Examples", examples),
         ("Patients", texts.patients(built) + (" synthetic" if built.synthetic else "")),
@@ -114,7 +115,8 @@ def _splits(built: Built) -> charts.Table:
     counts = statistics.class_counts(built)
     rows = {
         "Examples": built.metadata["examples"],
-        **({"of these augmented copies": copies} if any((copies := built.metadata["augmented"]).values()) else {}),
+        **({"of these augmented copies": built.copies} if any(built.copies.values()) else {}),
+        **({"of these augmented in place": built.in_place} if any(built.in_place.values()) else {}),
         "Patients": built.metadata["patients"],
     }
     more = pd.DataFrame({subset: [row[subset] for row in rows.values()] for subset in built.subsets}, list(rows))

@@ -16,11 +16,11 @@ from nih_chest_xray.planning.summary import summarise
 from nih_chest_xray.verification.shards import claims_too_much, shards
 from nih_chest_xray.vocabulary import (
     FINDINGS,
-    NO_AUGMENTATION,
     OLDEST_AGE,
     SEXES,
     UNKNOWN_AGE,
     findings_of,
+    is_copy,
     label_string,
     source_of,
 )
@@ -122,7 +122,7 @@ def class_name(names: Sequence[str], code: Any) -> str:
 
 def originals(examples: pd.DataFrame) -> pd.DataFrame:
     """Returns the examples that are not augmented copies."""
-    return examples[examples["augmentation"] == NO_AUGMENTATION]
+    return examples[~examples["image_name"].map(is_copy).astype(bool)]
 
 
 def class_counts(built: Built) -> pd.DataFrame:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pandas as pd
 
+from nih_chest_xray.catalog import expert_texts
 from nih_chest_xray.catalog.datasets import Built
-from nih_chest_xray.catalog.statistics import populations
 from nih_chest_xray.planning.summary import cap_of, cut_subsets
 from nih_chest_xray.release.downloads import RELEASE_PAGE
 from nih_chest_xray.tasks import NO_FINDINGS_ALONE
@@ -116,7 +114,7 @@ def limits(built: Built) -> list[str]:
         ]
     return [
         "Labels were mined from radiology reports by software; the NIH expects over 90 % of them to be right.",
-        *_labels_of_task(built),
+        *expert_texts.labels(built),
         "No Finding means that the report names none of the 14 findings. It does not mean healthy.",
         "A report may omit a finding that was already known.",
         "All images come from one institution, the NIH Clinical Center.",
@@ -134,11 +132,12 @@ def biases(built: Built, examples: pd.DataFrame) -> list[str]:
     """
     if built.synthetic:
         drawn = "Nearly half of the synthetic patients have a nodule, far more than in any hospital."
-        return [drawn, *trial(built)]
-    stride, by_radiologists = built.config["healthy_stride"], built.task.read_by_radiologists
+        return [drawn, *trial(built), *augmented_classes(built)]
+    stride, by_radiologists = built.config["healthy_stride"], bool(built.task.read_by_radiologists)
     texts = [
         "One institution: patients of the NIH Clinical Center, with its devices and its reports.",
         *trial(built),
+        *augmented_classes(built),
     ]
     if built.config.get("archives"):
         texts.append(
@@ -152,13 +151,13 @@ def biases(built: Built, examples: pd.DataFrame) -> list[str]:
             "Images with other findings alone are left out: all are either of the positive class or No Finding."
         )
     if stride > 1:
-        of_training = " of training" if by_radiologists else ""
+        of_text_mined = f" of {expert_texts.text_mined(built)}" if by_radiologists else ""
         texts.append(
-            f"One of every {stride} No Finding images{of_training} is kept, so the class frequencies are not those of"
+            f"One of every {stride} No Finding images{of_text_mined} is kept, so the class frequencies are not those of"
             " clinical practice."
         )
     if by_radiologists:
-        return texts + _populations(built, examples)
+        return texts + expert_texts.population(built, examples)
     if not built.task.positive & {"Nodule", "Mass"}:
         return texts
     texts.append(
@@ -169,30 +168,21 @@ def biases(built: Built, examples: pd.DataFrame) -> list[str]:
     return texts
 
 
-def _populations(built: Built, examples: pd.DataFrame) -> list[str]:
-    """Returns how training and evaluation differ in the task that is evaluated on radiologists' labels."""
-    _, positive = built.task.classes
-    table = populations(examples, positive, built.task.positive)
-    negatives = "No Finding only" if built.task.negative == NO_FINDINGS_ALONE else "all that are not positive"
-
-    def shares(part: str, whole: str, subsets: Iterable[str]) -> str:
-        texts = []
-        for subset in subsets:
-            number, of = table.at[subset, part], table.at[subset, whole]
-            texts.append(f"{number:,} of {of:,}{f' ({100 * number / of:.0f} %)' if of else ''} in {subset}")
-        return ", ".join(texts)
-
-    texts = [f"AP images (front to back): {shares('front', 'images', table.index)}."]
-    if evaluation := [subset for subset in table.index if subset != "train"]:
-        texts += [
-            f"Training negatives are {negatives}; validation and test are images that radiologists labelled, whatever"
-            " else these show. Negatives that have other text-mined findings, but neither Nodule nor Mass:"
-            f" {shares('other', 'negative', evaluation)}.",
-            "The text-mined labels miss nodules and masses and name others that radiologists do not see. Of the images"
-            f" that radiologists call nodule or mass they have {shares('both', 'positive', evaluation)}; of the images"
-            f" that they call nodule or mass, radiologists confirm {shares('both', 'mined', evaluation)}.",
+def augmented_classes(built: Built) -> list[str]:
+    """Returns whether augmentation says anything of the class; nothing for a dataset that is not augmented."""
+    if not built.config["augmented_copies"]:
+        return []
+    of, others = f"training images with {built.task.noun}", "training images without one"
+    if not built.config["matched_augmentation"]:
+        return [
+            f"Only {of} are augmented, so augmentation tells the class: a network may learn to recognise augmented"
+            f" images instead of {built.task.noun}. The field matched_augmentation, and the config"
+            " nodule_augmented_matched, augment others too."
         ]
-    return texts
+    return [
+        f"Each augmentation has the same share of the {of}, copies included, as of the {others}, to one image, so that"
+        " augmentation says nothing of the class. Validation and test are not augmented."
+    ]
 
 
 def use_cases(built: Built) -> list[str]:
@@ -202,10 +192,16 @@ def use_cases(built: Built) -> list[str]:
     official = built.made.uses_official_lists
     comparable = ", comparable with papers on the NIH's test list" if official and built.task.multi_label else ""
     shared = (
-        "617 of the 860 patients in the test subset of nodule_expert are in the training subset of nodule, and in that"
-        " of nodule_augmented, which has the same patients"
+        "617 of the 860 patients in the test subset of nodule_expert are in the training subset of nodule, and in those"
+        " of nodule_augmented and nodule_augmented_matched, which have the same patients"
     )
-    if built.task.read_by_radiologists:
+    if built.task.read_by_radiologists == ("test",):
+        fit = (
+            "Not for evaluating a network that was trained on another config, whose training subset may have patients"
+            " of the test images. One that was trained on the training subset of findings may be evaluated on the test"
+            " subset, whose images are all in the NIH's test list."
+        )
+    elif built.task.read_by_radiologists:
         fit = (
             f"Not for evaluating a network that was trained on nodule: {shared}. One that was trained on the training"
             " subset of findings may be evaluated on the test subset, whose images are all in the NIH's test list, but"
@@ -238,7 +234,7 @@ def collection(built: Built) -> str:
     """Returns how the images were collected."""
     if built.synthetic:
         return f"{built.total:,} images of {patients(built)} synthetic patients, drawn by code from a seed."
-    copies = sum(built.metadata["augmented"].values())
+    copies = sum(built.copies.values())
     return (
         "Frontal chest radiographs of patients of the NIH Clinical Center, with labels mined from their radiology"
         f" reports, released by the NIH as ChestX-ray14 ({RELEASE_PAGE}): 112,120 images of 30,805 patients. This"
@@ -267,6 +263,11 @@ def preprocessing(built: Built) -> list[str]:
             f"Each training image with {built.task.noun} has {copies} augmented {'copy' if copies == 1 else 'copies'}"
             f" ({', '.join(config['augmentations'])}); {without}."
         )
+        if in_place := sum(built.in_place.values()):
+            texts.append(
+                f"{in_place:,} training images without {built.task.noun} are augmented in place: the dataset"
+                " holds them in their augmented form only."
+            )
         if not built.made.copy_subsets.keys().isdisjoint(cut_subsets(built.metadata)):
             texts.append("The trial build may have ended between an image and its copies.")
     return texts
@@ -305,19 +306,6 @@ def annotation(built: Built) -> list[str]:
     return [
         "Findings: mined by software from the text of the radiology reports, not from the images (Wang et al., CVPR"
         " 2017); expected accuracy over 90 %.",
-        *_labels_of_task(built),
+        *expert_texts.labels(built),
         "Boxes: drawn by radiologists on 880 images of the release, 984 boxes.",
-    ]
-
-
-def _labels_of_task(built: Built) -> list[str]:
-    if not built.task.read_by_radiologists:
-        return []
-    return [
-        "The labels of validation and test are those of radiologists (Majkowska et al., Radiology 2020), those of"
-        " training are text-mined. Three radiologists read each image, except for a few images: three of 13, some of"
-        " them residents, for validation, and three of 11 for test. They settled differences in up to five rounds;"
-        " where that failed, the majority decides.",
-        "Radiologists disagree too: five labelled 810 of the test images once more, and the two sets of labels disagree"
-        " on nodule or mass for 79 of them.",
     ]

@@ -26,11 +26,15 @@ from nih_chest_xray.release.sources import Source, StoredImage
 from nih_chest_xray.tables import boxes
 from nih_chest_xray.tables.labels import OFFICIAL_HEADER
 from nih_chest_xray.vocabulary import (
+    ALL_FINDINGS_FILE,
     BOX_FILE,
     EXPERT_FILES,
+    EXPERT_FINDINGS,
     FINDINGS,
     LABEL_FILES,
     OFFICIAL_LISTS,
+    READER_ANSWERS,
+    READER_FILES,
     SEXES,
     VIEWS,
     label_string,
@@ -49,7 +53,14 @@ _TEST_SHARE = 0.2
 _DETECTORS = ((2992, 2991, 0.143), (2500, 2048, 0.168), (2048, 2500, 0.168), (2542, 2946, 0.139))
 """Width and height in pixels and mm per pixel of detectors before the resize to 1024, as in the NIH's table."""
 _IMAGES_PER_ARCHIVE = 100
-_EXPERT_HEADER = f"{OFFICIAL_HEADER},Fracture,Pneumothorax,Airspace opacity,Nodule or mass,Set Id"
+_EXPERT_HEADER = f"{OFFICIAL_HEADER},{','.join(EXPERT_FINDINGS)},Set Id"
+_FOUR_READERS_HEADER = f"Patient ID,Image ID,Reader ID,{','.join(EXPERT_FINDINGS[:-1])},Nodule/mass,Set ID"
+_ALL_FINDINGS_HEADER = f"Image ID,Patient ID,Abnormal,{','.join(FINDINGS).replace('_', ' ')},Other"
+_ALL_READERS_HEADER = _ALL_FINDINGS_HEADER.replace("Patient ID", "Patient ID,Reader ID")
+_READERS = {"four": 3, "all": 5}
+_SET_IDS = {"validation": "val", "test": "test"}
+_MISTAKES = 0.15
+"""Share of the answers in which a synthetic reader does not say what is drawn."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,12 +129,18 @@ class Phantom(Source):
         """Returns all tables by file name, in the format of their authors.
 
         These are the label file, the boxes, the official lists and the radiologists' labels. The label file sometimes
-        calls a haze a mass; the radiologists never do.
+        calls a haze a mass; the radiologists never do. Of the images in the test list those that are PA have the
+        radiologists' labels of all findings too: what most of five readers say.
         """
         rows = [OFFICIAL_HEADER]
         box_rows = [boxes.OFFICIAL_HEADER]
         lists: dict[str, list[str]] = {subset: [] for subset in OFFICIAL_LISTS}
         read = {subset: [_EXPERT_HEADER] for subset in EXPERT_FILES}
+        more = {
+            READER_FILES["four"]: [_FOUR_READERS_HEADER],
+            ALL_FINDINGS_FILE: [_ALL_FINDINGS_HEADER],
+            READER_FILES["all"]: [_ALL_READERS_HEADER],
+        }
         last_test_patient = _TEST_SHARE * self.studies[-1].patient
         for study in self.studies:
             width, height, spacing = study.detector
@@ -137,8 +154,14 @@ class Phantom(Source):
             if study.patient <= 2 * last_test_patient:
                 subset = "test" if study.patient <= last_test_patient else "validation"
                 read[subset].append(f"{row},NO,NO,NO,{'YES' if study.nodules else 'NO'},{subset}")
+                more[READER_FILES["four"]] += _four_readings(study, subset)
+            if study.patient <= last_test_patient and study.view == "PA":
+                said, readings = _all_findings(study)
+                more[ALL_FINDINGS_FILE].append(said)
+                more[READER_FILES["all"]] += readings
         tables = {LABEL_FILES[0]: "\n".join(rows) + "\n", BOX_FILE: "\n".join(box_rows) + "\n"}
         tables |= {EXPERT_FILES[subset]: "\n".join(lines) + "\n" for subset, lines in read.items()}
+        tables |= {name: "\n".join(lines) + "\n" for name, lines in more.items()}
         tables |= {OFFICIAL_LISTS[subset]: "\n".join(names) for subset, names in lists.items()}
         return {name: text.encode() for name, text in tables.items()}
 
@@ -203,6 +226,37 @@ def tar_gz(images: list[tuple[str, bytes]]) -> bytes:
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
+
+
+def _four_readings(study: Study, subset: str) -> list[str]:
+    """Returns the rows of an image's readers of four findings; some hedge."""
+    rng = np.random.RandomState([1, study.image_seed])
+    rows = []
+    for reader in range(1, _READERS["four"] + 1):
+        truth = ["NO"] * (len(EXPERT_FINDINGS) - 1) + ["YES" if study.nodules else "NO"]
+        answers = [
+            READER_ANSWERS[rng.randint(len(READER_ANSWERS))] if rng.random_sample() < _MISTAKES else said
+            for said in truth
+        ]
+        rows.append(f"{study.patient},{study.name},{reader},{','.join(answers)},{_SET_IDS[subset]}")
+    return rows
+
+
+def _all_findings(study: Study) -> tuple[str, list[str]]:
+    """Returns an image's row in the file of all findings, and the rows of its readers."""
+    rng = np.random.RandomState([2, study.image_seed])
+    drawn = np.array([finding in study.findings for finding in FINDINGS])
+    said = drawn ^ (rng.random_sample((_READERS["all"], len(FINDINGS))) < _MISTAKES)
+    most = said.sum(axis=0) * 2 > _READERS["all"]
+
+    def cells(answers: np.ndarray) -> str:
+        return ",".join("YES" if yes else "NO" for yes in (*answers, False))
+
+    readings = [
+        f"{study.name},{study.patient},{reader},{int(answers.any())},{cells(answers)}"
+        for reader, answers in enumerate(said, start=1)
+    ]
+    return f"{study.name},{study.patient},{'YES' if most.any() else 'NO'},{cells(most)}", readings
 
 
 def _draw_patient(patient: int, seed: int) -> list[Study]:

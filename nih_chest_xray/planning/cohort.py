@@ -11,8 +11,9 @@ import pandas as pd
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.errors import CohortError
 from nih_chest_xray.planning.splitting import balanced_group_split
+from nih_chest_xray.tables.expert_labels import nodules_of_all_findings
 from nih_chest_xray.tasks import REST
-from nih_chest_xray.vocabulary import images_of, label_string, patient_of
+from nih_chest_xray.vocabulary import NOT_SAID, UNREAD, images_of, label_string, patient_of
 
 AGE_BAND = 20
 """Width in years of the age bands that are balanced over the subsets."""
@@ -31,20 +32,21 @@ def make_cohort(
       labels: A table as `labels.read_labels` returns it, with rows in any order.
       config: The config, which says what to select and how to split.
       official: Image names of the NIH's lists, under 'train_val' and 'test'. Needed if the config uses them.
-      expert: A table as `expert_labels.read_expert_labels` returns it. Needed for the expert split only.
+      expert: A table as `expert_labels.all_that_was_said` returns it. Needed for 'expert' and 'expert_all' only.
       lists: Image names of the user's own lists, by subset. Needed for the split 'lists' only.
 
     Returns:
       The selected rows in the order of image names, with `positive` (bool, whether the image is positive for the task),
       `label` (a class of the task; for a multi-label task all classes of the image, joined by |) and `subset` (one of
-      `config.image_subsets`); for the expert split also `text_mined_label`. The index is 0, 1, 2, ….
+      `config.image_subsets`); where radiologists read a subset also `text_mined_label` and the columns of `UNREAD`.
+      The index is 0, 1, 2, ….
 
     Raises:
       CohortError: A subset would have no image, or no image of one of two classes (allowed if images may be missing).
         Or the official lists do not fit, or lists share a patient.
     """
     cohort = select(labels, config)
-    if config.split == "expert":
+    if config.definition.read_by_radiologists:
         cohort = _expert_subsets(labels, cohort, config, expert)
     elif config.uses_official_lists:
         cohort = cohort.assign(subset=_official_subsets(cohort, config, official or {}))
@@ -173,15 +175,32 @@ def _official_subsets(
 def _expert_subsets(
     labels: pd.DataFrame, cohort: pd.DataFrame, config: NihChestXrayConfig, expert: pd.DataFrame
 ) -> pd.DataFrame:
-    """Trains on text-mined labels, validates and tests on radiologists' labels, whose patients are not in train."""
-    read = _with_label(labels, config).merge(expert, on="image_name")
-    negative, positive = config.definition.classes
-    train = cohort[~cohort["patient_id"].isin(expert["image_name"].map(patient_of))].assign(subset="train")
-    both = pd.concat([train.assign(text_mined_label=train["label"]), read.assign(text_mined_label=read["label"])])
-    answer = both["nodule_or_mass"].map({True: positive, False: negative})
-    both["label"] = answer.where(both["subset"] != "train", both["label"]).astype(object)
-    both["positive"] = both["label"] == positive
-    return both.drop(columns="nodule_or_mass").sort_values("image_name", ignore_index=True)
+    """Evaluates on what radiologists said. None of the patients whom they decide on is in a text-mined subset."""
+    if config.split == "expert":
+        decided = expert[expert["subset"].notna()].set_index("image_name")
+        answers, subset_of = decided["expert_labels"].str[-1].astype(int), decided["subset"]
+    else:
+        answers = nodules_of_all_findings(expert)
+        answers = answers[answers != NOT_SAID]
+        subset_of = pd.Series("test", answers.index, object)
+    rest = cohort[~cohort["patient_id"].isin(answers.index.map(patient_of))]
+    rest = rest.assign(subset="train", text_mined_label=rest["label"])
+    if config.split == "expert_all":
+        rest["subset"] = balanced_subsets(rest, config, ["train", "validation"], _fractions(config, 0))
+    read = _with_label(labels, config)
+    read = read[read["image_name"].isin(answers.index)]
+    answer = read["image_name"].map(answers)
+    read = read.assign(
+        subset=read["image_name"].map(subset_of),
+        text_mined_label=read["label"],
+        label=answer.map(dict(enumerate(config.definition.classes))).astype(object),
+        positive=answer.astype(bool),
+    )
+    both = pd.concat([rest, read]).sort_values("image_name", ignore_index=True)
+    for column, unread in UNREAD.items():
+        said = dict(zip(expert["image_name"], expert[column], strict=True))
+        both[column] = pd.Series([said.get(name, unread) for name in both["image_name"]], both.index, object)
+    return both
 
 
 def _listed_subsets(
@@ -235,6 +254,7 @@ def _why_absent(cohort: pd.DataFrame, config: NihChestXrayConfig, kind: str) -> 
     have = cohort.loc[of_kind, "patient_id"].nunique()
     advice = {
         "expert": "Check the radiologists' files: they decide these subsets.",
+        "expert_all": "Check the radiologists' file of all findings, which decides test, or use larger fractions.",
         "lists": "Check the lists of split_lists: they decide the subsets.",
     }.get(config.split, "Use a larger table, larger fractions or another seed.")
     return f"of the {cohort['patient_id'].nunique()} patients in the cohort, {have} have one. {advice}"

@@ -10,25 +10,32 @@ import pandas as pd
 
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.images.augmentation import draw_augmentations
-from nih_chest_xray.vocabulary import NO_AUGMENTATION, Box, copy_name
+from nih_chest_xray.planning.matching import matched_augmentations, matched_cutoffs
+from nih_chest_xray.vocabulary import NO_AUGMENTATION, NOT_SAID, Box, copy_name
 
 
 def make_manifest(
-    cohort: pd.DataFrame, config: NihChestXrayConfig, boxes: Mapping[str, tuple[Box, ...]]
+    cohort: pd.DataFrame,
+    config: NihChestXrayConfig,
+    boxes: Mapping[str, tuple[Box, ...]],
+    cutoffs: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """Adds a row for each augmented copy of a training image with a nodule.
 
-    The copies of a fold's images are in a subset of their own, since a fold also validates.
+    The copies of a fold's images are in a subset of their own, since a fold also validates. With `matched_augmentation`
+    it also says which training images without one are augmented in place.
 
     Args:
       cohort: A table as `cohort.make_cohort` returns it, or some of its rows.
       config: The config, which gives the number of copies and the augmentations.
       boxes: The boxes of each source image that has any.
+      cutoffs: Those of `matching.matched_cutoffs`; None for those of this cohort.
 
     Returns:
       The cohort's columns and `source_name` (the image that a row is made from), `augmentation` (its name, or 'none'),
       `draw` (float in [0, 1), 0 for 'none') and `boxes` (a tuple, in coordinates of the source), in the order of
-      `image_name`, which is unique. The k-th copy of `<stem>.png` is called `<stem>_aug<k>.png`.
+      `image_name`, which is unique. The k-th copy of `<stem>.png` is called `<stem>_aug<k>.png`; an image that is
+      augmented in place keeps its name.
     """
     manifest = cohort.assign(
         source_name=cohort["image_name"],
@@ -36,6 +43,11 @@ def make_manifest(
         draw=0.0,
         boxes=pd.Series([boxes.get(name, ()) for name in cohort["image_name"]], cohort.index, object),
     )
+    cutoffs = matched_cutoffs(cohort, config) if cutoffs is None else cutoffs
+    if in_place := list(matched_augmentations(cohort, config, cutoffs)):
+        index, augmentation, draw = zip(*in_place, strict=True)
+        manifest.loc[list(index), "augmentation"] = augmentation
+        manifest.loc[list(index), "draw"] = draw
     sources = cohort[cohort["subset"].isin(config.copy_subsets) & cohort["positive"]]
     drawn = [
         (index, copy, name, draw)
@@ -57,8 +69,8 @@ def make_manifest(
 class Row(NamedTuple):
     """A row of a manifest.
 
-    The attributes are the columns of a manifest; see `make_manifest`. `text_mined_label` is None for a task without
-    radiologists' labels.
+    The attributes are the columns of a manifest; see `make_manifest`. The last ones, from `text_mined_label` on, exist
+    only for a task with radiologists' labels; those of `UNREAD` are what radiologists said, -1 for nothing.
     """
 
     image_name: str
@@ -80,6 +92,10 @@ class Row(NamedTuple):
     draw: float
     boxes: tuple[Box, ...]
     text_mined_label: str | None = None
+    expert_labels: tuple[int, ...] = ()
+    reader_votes: tuple[int, ...] = ()
+    expert_findings: tuple[int, ...] = ()
+    nodule_votes: int = NOT_SAID
 
 
 def rows_of(manifest: pd.DataFrame) -> Iterator[Row]:
@@ -88,7 +104,7 @@ def rows_of(manifest: pd.DataFrame) -> Iterator[Row]:
 
 
 def _columns(manifest: pd.DataFrame) -> list[list[Any]]:
-    """Returns the columns of a `Row`, as far as the manifest has them: the last is optional."""
+    """Returns the columns of a `Row`, as far as the manifest has them: the last are optional."""
     return [manifest[column].to_list() for column in Row._fields if column in manifest]
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import warnings
+from collections.abc import Container, Mapping
 
+import numpy as np
 import pandas as pd
 
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.errors import CohortError
 from nih_chest_xray.planning.cohort import empty_classes, make_cohort
 from nih_chest_xray.planning.manifest import make_manifest
+from nih_chest_xray.planning.matching import matched_cutoffs
 from nih_chest_xray.tables.tables import Tables
-from nih_chest_xray.vocabulary import BOX_FILE, archive_of
+from nih_chest_xray.vocabulary import BOX_FILE, Box, archive_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +25,33 @@ class Plan:
 
     Attributes:
       cohort: The images that the config keeps, as `cohort.make_cohort` returns them, from the config's archives only.
-      manifest: A row for each example that they give, as `manifest.make_manifest` returns it.
+      config: The config.
+      boxes: The boxes of each image that has any.
+      cutoffs: Which training negatives are augmented in place; see `matching.matched_cutoffs`.
     """
 
     cohort: pd.DataFrame
-    manifest: pd.DataFrame
+    config: NihChestXrayConfig
+    boxes: Mapping[str, tuple[Box, ...]]
+    cutoffs: Mapping[str, float]
+
+    @functools.cached_property
+    def manifest(self) -> pd.DataFrame:
+        """A row for each example that the cohort gives, as `manifest.make_manifest` returns it."""
+        return make_manifest(self.cohort, self.config, self.boxes, self.cutoffs)
+
+    def of(self, images: Container[str], cutoffs: Mapping[str, float] | None = None) -> Plan:
+        """Returns the plan of a part: the same subsets and copies, and augmentation that is matched within the part.
+
+        Args:
+          images: Names of images; those that are not in the cohort make no difference.
+          cutoffs: Those of a dataset that is built; None for those of the part.
+        """
+        held = np.array([name in images for name in self.cohort["image_name"]], bool)
+        if held.all() and cutoffs is None:
+            return self
+        rows = self.cohort[held].reset_index(drop=True)
+        return Plan(rows, self.config, self.boxes, matched_cutoffs(rows, self.config) if cutoffs is None else cutoffs)
 
 
 def make_plan(tables: Tables, config: NihChestXrayConfig) -> Plan:
@@ -37,7 +63,7 @@ def make_plan(tables: Tables, config: NihChestXrayConfig) -> Plan:
     cohort = make_cohort(tables.labels, config, tables.official, tables.expert, tables.lists)
     cohort = _in_archives(cohort, config)
     _require_room_for_boxes(cohort, tables, config)
-    return Plan(cohort, make_manifest(cohort, config, tables.boxes))
+    return Plan(cohort, config, tables.boxes, matched_cutoffs(cohort, config))
 
 
 def _require_room_for_boxes(cohort: pd.DataFrame, tables: Tables, config: NihChestXrayConfig) -> None:

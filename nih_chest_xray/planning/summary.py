@@ -18,13 +18,14 @@ def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, A
 
     Returns:
       `classes` (names, in the order of the label's numbers), `counts` ({subset: {class: examples}}, for the task
-      'findings' also No Finding), `examples`, `augmented` and `patients` ({subset: number}). For the tasks with two
+      'findings' also No Finding), `examples`, `augmented` (copies, and images augmented in place) and `patients`
+      ({subset: number}), `augmentations` ({class: {augmentation: training examples}}). For the tasks with two
       classes `class_weights` ({class: weight}), which give each class of the training subset the same total weight, as
       scikit-learn's 'balanced' does; for 'findings' `positive_weights` ({finding: weight}), the number of examples
       without a finding per example with it, as a weighted binary cross-entropy takes them. A class without a training
       example has None. For the split 'folds' these are called `fold_class_weights` and `fold_positive_weights`
-      ({fold: weights}): where a fold validates, the other folds and their copies are the training set. For
-      'nodule_expert' `agreement` ({subset: {radiologists' class: {text-mined class: examples}}}). If patients may be
+      ({fold: weights}): where a fold validates, the other folds and their copies are the training set. For subsets that
+      radiologists read `agreement` ({subset: {radiologists' class: {text-mined class: examples}}}). If patients may be
       shared, `shared_patients`, the number of patients in several subsets.
     """
     task = config.definition
@@ -37,6 +38,13 @@ def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, A
         summary["examples"][subset] = len(rows)
         summary["augmented"][subset] = int((rows["augmentation"] != NO_AUGMENTATION).sum())
         summary["patients"][subset] = int(rows["patient_id"].nunique())
+    training = {*config.copy_subsets, *config.copy_subsets.values()}
+    train_rows = manifest[manifest["subset"].isin(training)]
+    summary["augmentations"] = {
+        name: {how: int(number) for how, number in of_class.groupby("augmentation").size().items()}
+        for name in indicators
+        for of_class in [train_rows[indicators.loc[train_rows.index, name]]]
+    }
     if config.allow_shared_patients:
         summary["shared_patients"] = shared_patients(manifest)
     kind = "positive_weights" if task.multi_label else "class_weights"
@@ -59,7 +67,7 @@ def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, A
                 for expert in classes
             }
             for subset, rows in manifest.groupby("subset")
-            if subset != "train"
+            if subset in task.read_by_radiologists
         }
     return summary
 

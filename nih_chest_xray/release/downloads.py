@@ -14,7 +14,15 @@ from nih_chest_xray.errors import ReleaseError, TransferError
 from nih_chest_xray.release.release import KnownFile, Release, file_table, held_by, official_archive
 from nih_chest_xray.release.sources import Source
 from nih_chest_xray.tables.csv_table import strip
-from nih_chest_xray.vocabulary import ARCHIVES, BOTH_EXPERT_FILES, BOX_FILE, EXPERT_FILES, LABEL_FILES, OFFICIAL_LISTS
+from nih_chest_xray.vocabulary import (
+    ALL_FINDINGS_FILE,
+    ARCHIVES,
+    BOTH_EXPERT_FILES,
+    BOX_FILE,
+    EXPERT_FILES,
+    LABEL_FILES,
+    OFFICIAL_LISTS,
+)
 
 RELEASE_PAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 EXPERT_PAGE = "https://cloud.google.com/healthcare-api/docs/resources/public-datasets/nih-chest"
@@ -63,12 +71,23 @@ def require_expert_files(found: Release, config: NihChestXrayConfig) -> None:
     """
     absent = [name for name in EXPERT_FILES.values() if name not in found.tables]
     if config.split == "expert" and absent and BOTH_EXPERT_FILES not in found.tables:
-        raise ReleaseError(
-            f"{' and '.join(absent)}: not found in {found.place}. You must request the radiologists' labels yourself:"
-            f" fill in the form at {EXPERT_PAGE} (under 'Additional labels') and put the folder"
-            " four_findings_expert_labels, with test_labels.csv and validation_labels.csv, into the manual_dir;"
-            f" torchxrayvision's {BOTH_EXPERT_FILES}.gz, which has both, works too.{found.not_taken()}"
+        what = (
+            "four_findings_expert_labels, with test_labels.csv and validation_labels.csv, into the manual_dir;"
+            f" torchxrayvision's {BOTH_EXPERT_FILES}.gz, which has both, works too."
         )
+        if other := found.tables.get(ALL_FINDINGS_FILE):
+            what += f" {other.place} is the file of all findings, by its header."
+    elif config.split == "expert_all" and ALL_FINDINGS_FILE not in found.tables:
+        absent = ["test_labels.csv of all findings"]
+        what = "all_findings_expert_labels, with test_labels.csv, into the manual_dir."
+        if other := found.tables.get(EXPERT_FILES["test"]):
+            what += f" {other.place} is the file of four findings, by its header."
+    else:
+        return
+    raise ReleaseError(
+        f"{' and '.join(absent)}: not found in {found.place}. You must request the radiologists' labels yourself: fill"
+        f" in the form at {EXPERT_PAGE} (under 'Additional labels') and put the folder {what}{found.not_taken()}"
+    )
 
 
 def missing_tables(found: Release, config: NihChestXrayConfig) -> tuple[list[str], list[str]]:

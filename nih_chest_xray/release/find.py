@@ -6,70 +6,27 @@ the reason. It stops a build only if no other file has what the config needs.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import pathlib
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from etils import epath
 
-from nih_chest_xray.errors import ReleaseError, TableError, unreadable
+from nih_chest_xray.errors import ReleaseError, unreadable
 from nih_chest_xray.images.codec import copied_side
-from nih_chest_xray.release.release import KnownFile, Release, TableFile, file_table, official_archive
+from nih_chest_xray.release.find_tables import TABLES, SearchedFolder, find_tables, plain_name
+from nih_chest_xray.release.release import KnownFile, Release, official_archive
 from nih_chest_xray.release.sources import Folder, Source, Zip
 from nih_chest_xray.release.tars import REPACKED_ADVICE, Tar, TarGz
 from nih_chest_xray.system.paths import is_remote
-from nih_chest_xray.tables.csv_table import read_header, strip, table_bytes
-from nih_chest_xray.tables.expert_labels import FOUR_FINDINGS, expert_file_kind
-from nih_chest_xray.tables.official_lists import read_official_lists
-from nih_chest_xray.vocabulary import (
-    BOTH_EXPERT_FILES,
-    BOX_FILE,
-    EXPERT_FILES,
-    LABEL_FILES,
-    OFFICIAL_LISTS,
-    SOURCE_SIZE,
-    image_name,
-)
+from nih_chest_xray.vocabulary import SOURCE_SIZE, image_name
 
-TABLES = (*LABEL_FILES, BOX_FILE, *OFFICIAL_LISTS.values(), *EXPERT_FILES.values(), BOTH_EXPERT_FILES)
 _SECONDS = 120
 """Time limit of the search: a home folder, or a bucket, may hold millions of folders."""
-_TABLE_BY_NAME = {name.lower(): name for name in TABLES}
-_EXPERT_FOLDER = "four_findings_expert_labels"
 _ARCHIVE = re.compile(r"images_([0-9]{2,3})\.(tar\.gz|tgz|tar)")
-# What browsers and desktops add to the name of a second copy.
-_COPY_MARK = re.compile(r" ?\([0-9]+\)| - copy")
 _SAMPLED = 3
 """Images per folder whose size is checked first. If these agree, all images of the folder have that size."""
-
-
-@dataclasses.dataclass
-class _Folder:
-    """A searched folder: its depth below the first one, and the names of its files."""
-
-    path: epath.Path
-    depth: int
-    names: Set[str]
-
-
-@dataclasses.dataclass
-class _Candidate:
-    """A file that may be a table, judging by its name.
-
-    Attributes:
-      name: The table's official name.
-      table: The file.
-      distance: Distance from the folder where the search began; the nearest candidate comes first.
-      exact: Whether the file has exactly the official name.
-    """
-
-    name: str
-    table: TableFile
-    distance: int
-    exact: bool
 
 
 def find_release(
@@ -109,7 +66,7 @@ def find_release(
     images = _originals_first([each for each in holders if each.names], resized_to, aside)
     return Release(
         place=str(folder),
-        tables=_tables(folder, searched, zips, tables, aside),
+        tables=find_tables(folder, searched, zips, tables, aside),
         sources=(*images, *archives.values()),
         archives=frozenset(archives),
         refused=refused,
@@ -117,7 +74,7 @@ def find_release(
     )
 
 
-def _walk(folder: epath.Path, aside: list[str]) -> Iterator[_Folder]:
+def _walk(folder: epath.Path, aside: list[str]) -> Iterator[SearchedFolder]:
     """Yields each folder once, the nearest first, then by name. Skips hidden folders and circular links."""
     end = time.monotonic() + _SECONDS
     level, depth, seen = [folder], 0, set()
@@ -141,7 +98,7 @@ def _walk(folder: epath.Path, aside: list[str]) -> Iterator[_Folder]:
                 continue
             # No is_dir() for 112,120 images: on a remote file system that takes minutes.
             folders = [path for path in paths if image_name(path.name) is None and path.is_dir()]
-            yield _Folder(directory, depth, {path.name for path in paths} - {path.name for path in folders})
+            yield SearchedFolder(directory, depth, {path.name for path in paths} - {path.name for path in folders})
             below += folders
         level, depth = below, depth + 1
 
@@ -153,19 +110,10 @@ def _identity(directory: epath.Path) -> object:
     return status.st_dev, status.st_ino
 
 
-def _plain(name: str) -> str:
-    """Returns a file's name in lower case and without the marks of a second copy.
-
-    >>> _plain("images_001.tar (1).GZ"), _plain("Data_Entry_2017 - Copy.csv")
-    ('images_001.tar.gz', 'data_entry_2017.csv')
-    """
-    return _COPY_MARK.sub("", name.lower())
-
-
 # Images.
 
 
-def _zips(searched: Iterable[_Folder], aside: list[str]) -> Iterator[tuple[Zip, int]]:
+def _zips(searched: Iterable[SearchedFolder], aside: list[str]) -> Iterator[tuple[Zip, int]]:
     """Yields each zip that can be opened, and the depth of its folder."""
     for each in searched:
         for name in sorted(each.names):
@@ -177,7 +125,7 @@ def _zips(searched: Iterable[_Folder], aside: list[str]) -> Iterator[tuple[Zip, 
 
 
 def _archives(
-    searched: Iterable[_Folder], known: Mapping[str, KnownFile], allow_repacked: bool, aside: list[str]
+    searched: Iterable[SearchedFolder], known: Mapping[str, KnownFile], allow_repacked: bool, aside: list[str]
 ) -> tuple[dict[str, TarGz], list[Source], dict[str, str]]:
     """Returns archives by official name, decompressed ones, and by official name why an archive was refused."""
     found: dict[str, TarGz] = {}
@@ -185,8 +133,8 @@ def _archives(
     tars: list[Source] = []
     for each in searched:
         # Official names before those of second copies.
-        for name in sorted(each.names, key=lambda name: (name != _plain(name), name)):
-            if not (match := _ARCHIVE.fullmatch(_plain(name))):
+        for name in sorted(each.names, key=lambda name: (name != plain_name(name), name)):
+            if not (match := _ARCHIVE.fullmatch(plain_name(name))):
                 continue
             path, official = each.path / name, f"images_{int(match[1]):03d}.tar.gz"
             try:
@@ -260,101 +208,3 @@ def _why_no_copies(source: Source, side: int, number: int, resized_to: int | Non
     if resized_to is None:
         return f'{size} To build from resized copies, use a config with "allow_resized_images": true.'
     return f"{size} They are too small for image_size {resized_to}."
-
-
-# Tables.
-
-
-def _tables(
-    folder: epath.Path,
-    searched: Sequence[_Folder],
-    zips: Iterable[tuple[Zip, int]],
-    wanted: Collection[str],
-    aside: list[str],
-) -> dict[str, TableFile]:
-    """Returns the nearest file of each table that is what its name says; only one label file."""
-    candidates = list(_candidates(searched, zips))
-    if not candidates and _holds_images_alone(searched):
-        candidates = list(_candidates([_above(folder, aside)], []))
-    found = {}
-    for names in (LABEL_FILES, *((name,) for name in TABLES if name not in LABEL_FILES)):
-        near = [each for each in candidates if each.name in names and each.name in wanted]
-        near.sort(key=lambda each: (each.distance, names.index(each.name), not each.exact, each.table.place))
-        if (chosen := _choose(near, aside)) is not None:
-            found[chosen.name] = chosen.table
-    return found
-
-
-def _candidates(searched: Iterable[_Folder], zips: Iterable[tuple[Zip, int]]) -> Iterator[_Candidate]:
-    for each in searched:
-        for file_name in sorted(each.names):
-            if name := _table_name(file_name):
-                yield _Candidate(name, file_table(each.path / file_name), 2 * each.depth, file_name == name)
-    for archive, depth in zips:
-        for file_name in sorted(archive.files):
-            if name := _table_name(file_name):
-                place = f"{archive.place}/{file_name}"
-                table = TableFile(place, functools.partial(_read_from_zip, archive, file_name, place))
-                yield _Candidate(name, table, 2 * depth + 1, file_name == name)
-
-
-def _read_from_zip(archive: Zip, file_name: str, place: str) -> bytes:
-    return table_bytes(archive.read_file(file_name), place)
-
-
-def _table_name(file_name: str) -> str | None:
-    """Returns the table that a file name stands for; it may be gzipped, a second copy, or include its folder's name.
-
-    >>> _table_name("Data_Entry_2017_v2020 (1).csv"), _table_name("four_findings_expert_labels_test_labels.csv")
-    ('Data_Entry_2017_v2020.csv', 'test_labels.csv')
-    """
-    return _TABLE_BY_NAME.get(_plain(file_name).removesuffix(".gz").removeprefix(f"{_EXPERT_FOLDER}_"))
-
-
-def _holds_images_alone(searched: Sequence[_Folder]) -> bool:
-    return len(searched) == 1 and all(image_name(name) for name in searched[0].names) and bool(searched[0].names)
-
-
-def _above(folder: epath.Path, aside: list[str]) -> _Folder:
-    above = folder.parent if is_remote(folder) else epath.Path(pathlib.Path(folder).absolute().parent)
-    try:
-        return _Folder(above, 0, {path.name for path in above.iterdir()})
-    except OSError as error:
-        aside.append(str(unreadable(above, error)))
-        return _Folder(above, 0, frozenset())
-
-
-def _choose(candidates: Sequence[_Candidate], aside: list[str]) -> _Candidate | None:
-    """Returns the first candidate that is what its name says.
-
-    If none is, a label file or box list with exactly the official name is returned anyway: its reader says what is
-    wrong with it. Other names, such as `test_labels.csv`, may be of an unrelated file.
-    """
-    refused: list[str] = []
-    for candidate in candidates:
-        if (problem := _problem(candidate)) is None:
-            aside += refused
-            return candidate
-        refused.append(problem)
-    own = [each for each in candidates if each.exact and each.name in (*LABEL_FILES, BOX_FILE)]
-    if own:
-        return own[0]
-    aside += refused
-    return None
-
-
-def _problem(candidate: _Candidate) -> str | None:
-    name, place = candidate.name, candidate.table.place
-    try:
-        content = strip(candidate.table.read(), place)
-        if name in OFFICIAL_LISTS.values():
-            read_official_lists({name: (content, place)})
-            return None
-        if name in (*EXPERT_FILES.values(), BOTH_EXPERT_FILES):
-            good, expected = expert_file_kind(content) == FOUR_FINDINGS, f"a file of {_EXPERT_FOLDER}, by its header"
-        else:
-            wanted = {"imageindex", "findinglabel" if name == BOX_FILE else "findinglabels"}
-            good, expected = wanted <= set(read_header(content)), f"a table with the header of {name}"
-    except (ReleaseError, TableError) as error:
-        return str(error)
-    return None if good else f"{place} is not {expected}."

@@ -16,20 +16,32 @@ from nih_chest_xray.release.find import find_release
 from nih_chest_xray.release.release import KnownFile, Release, file_table
 from nih_chest_xray.system.paths import is_remote
 from nih_chest_xray.tables.boxes import read_boxes
-from nih_chest_xray.tables.expert_labels import KNOWN_FILES, read_expert_labels, require_known_images
+from nih_chest_xray.tables.expert_labels import (
+    KNOWN_FILES,
+    all_that_was_said,
+    read_all_findings,
+    read_expert_labels,
+    require_known_images,
+)
+from nih_chest_xray.tables.expert_readers import measured, read_readings
 from nih_chest_xray.tables.labels import read_labels
 from nih_chest_xray.tables.official_lists import check_known_images, read_official_lists, read_split_lists
 from nih_chest_xray.tables.tables import Tables
 from nih_chest_xray.vocabulary import (
+    ALL_FINDINGS_FILE,
     BOTH_EXPERT_FILES,
     BOX_FILE,
     EXPERT_FILES,
     LABEL_FILES,
     OFFICIAL_LISTS,
+    READER_FILES,
     UNKNOWN_AGE,
 )
 
 _OFFICIAL_NAMES = {"train_val": 86_524, "test": 25_596}
+_DECIDING = {"expert": (*EXPERT_FILES.values(), BOTH_EXPERT_FILES), "expert_all": (ALL_FINDINGS_FILE,)}
+"""The radiologists' files that decide labels and subsets, by split. Others only give features, where they exist."""
+_EXPERT_TABLES = (*EXPERT_FILES.values(), BOTH_EXPERT_FILES, ALL_FINDINGS_FILE, *READER_FILES.values())
 
 
 def needed_tables(config: NihChestXrayConfig) -> tuple[str, ...]:
@@ -38,8 +50,31 @@ def needed_tables(config: NihChestXrayConfig) -> tuple[str, ...]:
         *LABEL_FILES,
         BOX_FILE,
         *(OFFICIAL_LISTS.values() if config.uses_official_lists else ()),
-        *((*EXPERT_FILES.values(), BOTH_EXPERT_FILES) if config.split == "expert" else ()),
+        *(_EXPERT_TABLES if config.split in _DECIDING else ()),
     )
+
+
+def features_without_file(found: Release, config: NihChestXrayConfig) -> dict[str, str]:
+    """Returns the features that hold -1 alone because the optional file that they come from was not found, by file."""
+    if config.split not in _DECIDING:
+        return {}
+    features = {
+        READER_FILES["four"]: "reader_votes",
+        ALL_FINDINGS_FILE: "expert_findings",
+        READER_FILES["all"]: "nodule_votes",
+    }
+    absent = {name: feature for name, feature in features.items() if name not in found.tables}
+    if not _four_findings(found):
+        absent = {"validation_labels.csv and test_labels.csv of four findings": "expert_labels"} | absent
+    return absent
+
+
+def _four_findings(found: Release) -> dict[str, str]:
+    """Returns the files of four findings to read, by the key that `read_expert_labels` takes."""
+    pair = {subset: name for subset, name in EXPERT_FILES.items() if name in found.tables}
+    if len(pair) < len(EXPERT_FILES) and BOTH_EXPERT_FILES in found.tables:
+        return {"both": BOTH_EXPERT_FILES}
+    return pair
 
 
 def find_for_config(folder: epath.Path, config: NihChestXrayConfig, known: Mapping[str, KnownFile]) -> Release:
@@ -100,19 +135,31 @@ def read_tables(found: Release, config: NihChestXrayConfig, known: Mapping[str, 
     if config.split == "lists":
         lists = read_split_lists({subset: read(_require(found, path)) for subset, path in _list_paths(found, config)})
         check_known_images(lists, frozenset(labels["image_name"]), digests[label_file]["official"])
-    if config.split == "expert":
-        pair = all(name in found.tables for name in EXPERT_FILES.values())
-        names = EXPERT_FILES if pair else {"both": BOTH_EXPERT_FILES}
-        expert = read_expert_labels({key: read(name) for key, name in names.items()})
+    radiologists: Mapping[str, Any] = {}
+    if config.split in _DECIDING:
+        four = {key: read(name) for key, name in _four_findings(found).items()}
+        readings = {of: read_readings(*read(name), of) for of, name in READER_FILES.items() if name in found.tables}
+        expert = all_that_was_said(
+            read_expert_labels(four) if four else None,
+            read_all_findings(*read(ALL_FINDINGS_FILE)) if ALL_FINDINGS_FILE in found.tables else None,
+            readings.get("four"),
+            readings.get("all"),
+        )
         require_known_images(expert, labels)
-        for name in names.values():
+        radiologists = measured(expert, readings.get("four"), readings.get("all"))
+        for name in (name for name in _EXPERT_TABLES if name in digests):
+            decides = f"the labels of {' and '.join(config.definition.read_by_radiologists)}"
             warn_if_unofficial(
-                name, "a file that the radiologists published", "", "It decides the labels of validation and test."
+                name,
+                "a file that the radiologists published",
+                "",
+                f"It decides {decides if name in _DECIDING[config.split] else 'features of the examples'}.",
             )
     origin = {
         "label_file": label_file,
         "tables": digests,
         "unknown_ages": int((labels["patient_age"] == UNKNOWN_AGE).sum()),
+        **({"radiologists": radiologists} if radiologists else {}),
     }
     return Tables(labels, boxes, official, expert, lists, origin)
 
@@ -147,7 +194,7 @@ def _require(found: Release, path: epath.Path) -> str:
 
 def _official_digests(name: str, known: Mapping[str, KnownFile]) -> Collection[str]:
     """Returns the SHA-256 of the files published under this name; for all label files, that of the best one."""
-    if name in (*EXPERT_FILES.values(), BOTH_EXPERT_FILES):
+    if name in _EXPERT_TABLES:
         return KNOWN_FILES
     official = known.get(LABEL_FILES[0] if name in LABEL_FILES else name)
     return {official.sha256} if official else ()

@@ -19,10 +19,11 @@ class Tables:
       labels: As `labels.read_labels` returns it.
       boxes: The boxes of each image that has any; empty without a list of boxes.
       official: Image names of the NIH's lists, under 'train_val' and 'test', if the config uses them.
-      expert: As `expert_labels.read_expert_labels` returns it, for the expert split.
+      expert: As `expert_labels.all_that_was_said` returns it, for the splits 'expert' and 'expert_all'.
       lists: Image names of the user's own lists, by subset, for the split 'lists'.
       origin: Provenance, for metadata.json: the label file's name, each table's SHA-256 (decompressed) and whether it
-        is a published file byte for byte, and the number of unknown ages.
+        is a published file byte for byte, the number of unknown ages and, for the radiologists' files, how far
+        radiologists agree (see `expert_readers.measured`).
     """
 
     labels: pd.DataFrame

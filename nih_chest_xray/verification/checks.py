@@ -14,15 +14,14 @@ from etils import epath
 
 from nih_chest_xray.building.examples_csv import examples_csv
 from nih_chest_xray.building.features import differences, label_files
-from nih_chest_xray.config import NAMED_CONFIGS, NihChestXrayConfig
+from nih_chest_xray.config import NAMED_CONFIGS, RANGES, NihChestXrayConfig
 from nih_chest_xray.planning.cohort import shared_patients
-from nih_chest_xray.planning.manifest import make_manifest
 from nih_chest_xray.planning.summary import cap_of, cut_subsets, split_digests, summarise
 from nih_chest_xray.verification.dataset_folder import open_builder, read_metadata, read_small
 from nih_chest_xray.verification.records import Records
 from nih_chest_xray.verification.report import SKIPPED, Check, conclude
 from nih_chest_xray.verification.shards import formats, shards
-from nih_chest_xray.vocabulary import NO_AUGMENTATION, OFFICIAL_LISTS, images_of, patient_of, source_of
+from nih_chest_xray.vocabulary import OFFICIAL_LISTS, images_of, patient_of, source_of
 
 NO_CONFIG = "metadata.json gives no config, see files"
 
@@ -30,7 +29,7 @@ _SHARD = re.compile(r".*-\d{5}-of-\d{5}(\..*)?")
 _TFRECORD_FRAME = 16
 """Bytes that a TFRecord file adds to each record."""
 _PICTURE_FIELDS = frozenset(
-    {"image_size", "image_format", "jpeg_quality", "max_boxes", "rotation_degrees"}
+    {"image_size", "image_format", "jpeg_quality", "max_boxes", "rotation_fill", *RANGES}
     | {"allow_missing_images", "allow_resized_images", "based_on"}
 )
 """Fields of a config that do not change the name or the subset of an image."""
@@ -253,54 +252,6 @@ def check_patients(dataset: Dataset, records: Records) -> Check:
         places = [f"{row.subset} ({row.image_name} in {row.record})" for row in group.itertuples(index=False)]
         problems.append(f"patient {patient}: is in {' and '.join(places)}")
     return conclude("patients", seen, problems)
-
-
-def check_augmentation(dataset: Dataset, records: Records) -> Check:
-    """Checks that the config asks for each augmented copy, and that none is missing."""
-    if dataset.config is None:
-        return Check("augmentation", SKIPPED, NO_CONFIG)
-    config = dataset.config
-    table = records.table.drop_duplicates("image_name")
-    is_copy = table["augmentation"] != NO_AUGMENTATION
-    is_copy |= table["image_name"] != table["image_name"].map(source_of)
-    copies, originals = table[is_copy], table[~is_copy].drop(columns="bboxes")
-    nodules = [not config.definition.positive.isdisjoint(findings) for findings in originals["findings"]]
-    originals = originals.assign(positive=pd.Series(nodules, originals.index, bool))
-    planned = make_manifest(originals, config, {})
-    planned = planned[planned["augmentation"] != NO_AUGMENTATION].set_index("image_name")
-    # A trial build may end between an image and its copies.
-    cut = cut_subsets(dataset.metadata)
-    absent = planned.index[~planned["subset"].isin(cut)].difference(copies["image_name"])
-    problems = [
-        f"{name}: a copy of {planned.at[name, 'source_name']} that the config asks for is in no sound record"
-        for name in absent
-    ]
-    sources = originals.set_index("image_name")
-    for copy in copies.itertuples(index=False):
-        if images_of(copy.subset) in cut and source_of(copy.image_name) not in sources.index:
-            continue  # The trial build has cut the subset of its source, which is another one.
-        asked = planned["augmentation"].get(copy.image_name)
-        if asked is None or copy.subset != planned.at[copy.image_name, "subset"]:
-            problems.append(f"{copy.image_name} in {copy.record}: {_why_unplanned(copy, sources, config)}")
-        elif asked != copy.augmentation:
-            problems.append(f"{copy.image_name} in {copy.record}: is {copy.augmentation!r}; the seed drew {asked!r}")
-    seen = f"{len(copies):,} copies, {config.augmented_copies} of each training image with a nodule"
-    return conclude("augmentation", seen, problems)
-
-
-def _why_unplanned(copy: Any, sources: pd.DataFrame, config: NihChestXrayConfig) -> str:
-    source = source_of(copy.image_name)
-    if copy.augmentation == NO_AUGMENTATION or source in (None, copy.image_name):
-        return f"augmentation {copy.augmentation!r} does not match this name"
-    if copy.subset not in config.copy_subsets.values():
-        return f"an augmented copy in {copy.subset}"
-    if source not in sources.index:
-        return f"a copy whose source {source} is in no sound record"
-    if config.copy_subsets.get(sources.at[source, "subset"]) != copy.subset:
-        return f"in {copy.subset}, a copy of {source}, which is in {sources.at[source, 'subset']}"
-    if not sources.at[source, "positive"]:
-        return f"a copy of {source}, which has no nodule"
-    return f"the config asks for {config.augmented_copies} copies of an image"
 
 
 def check_splits(dataset: Dataset, records: Records) -> Check:

@@ -10,6 +10,7 @@ from etils import epath
 from nih_chest_xray.errors import DatasetError, ReleaseError, UsageError, line, one_line, shown
 from nih_chest_xray.release.release import Release
 from nih_chest_xray.verification import checks, source_checks
+from nih_chest_xray.verification.augmentation_check import check_augmentation
 from nih_chest_xray.verification.dataset_folder import INFO, dataset_folders, read_dataset_info
 from nih_chest_xray.verification.records import Records, read_records
 from nih_chest_xray.verification.report import FAILED, SKIPPED, Check
@@ -65,7 +66,7 @@ def verify(folder: epath.PathLike, manual_dir: epath.PathLike | None = None, ima
         _guarded("names", checks.check_names, dataset, records),
         _guarded("examples.csv", checks.check_examples_csv, dataset, records),
         _guarded("patients", checks.check_patients, dataset, records),
-        _guarded("augmentation", checks.check_augmentation, dataset, records),
+        _guarded("augmentation", check_augmentation, dataset, records),
         _guarded("splits", checks.check_splits, dataset, records),
     ]
     return done + _check_source(dataset, records, found, images)

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from nih_chest_xray.config import CONFIG_NAME, NihChestXrayConfig
+from nih_chest_xray.config import CONFIG_NAME, DEFAULT_AUGMENTATIONS, NihChestXrayConfig
 from nih_chest_xray.errors import SchemaError, line, shown
 from nih_chest_xray.images import augmentation
 from nih_chest_xray.verification.json_kinds import (
@@ -49,6 +49,8 @@ _MAX_SUBSETS = 41
 """Twenty folds, their copies, and test."""
 _class = text(300)
 _of_subsets = mapping(_subset, whole(), _MAX_SUBSETS)
+_kappas = mapping(one_of("validation", "test"), mapping(_class, nullable(number), 20), 2)
+"""By subset of the radiologists' files, whatever the subsets of the dataset are."""
 _weights = mapping(_class, nullable(number), 20)
 _lists = mapping(_subset, text(4096), len(SUBSETS))
 _plain = either(flag, number, listed(either(number, text(100)), 100), _lists, nullable(text(100)))
@@ -75,6 +77,16 @@ OPTIONAL_METADATA: dict[str, Kind] = {
     "fold_class_weights": mapping(_subset, _weights, _MAX_SUBSETS),
     "fold_positive_weights": mapping(_subset, _weights, _MAX_SUBSETS),
     "agreement": mapping(_subset, mapping(_class, mapping(_class, whole(), 20), 20), 3),
+    "radiologists": record(
+        {},
+        {
+            "kappa_four_findings": _kappas,
+            "kappa_all_findings": _kappas,
+            "agreement_of_sets": mapping(_class, mapping(_class, whole(), 20), 20),
+        },
+    ),
+    "augmentations": mapping(_class, mapping(_class, whole(), LABEL_NAMES), 20),
+    "matched_augmentation": mapping(_class, number, 100),
     "max_examples_per_split": nullable(whole()),
     "shard_sizes": mapping(_file_name, whole(), _MAX_SUBSETS * _MAX_SHARDS),
     "shared_patients": whole(),
@@ -127,7 +139,7 @@ def config_in(metadata: dict[str, Any], registered: bool = True) -> NihChestXray
     names = fields["augmentations"]
     unknown = not registered and isinstance(names, list) and not all(map(_is_registered, names))
     if unknown and len(set(names)) == len(names):
-        fields["augmentations"] = list(augmentation.BUILT_IN)
+        fields["augmentations"] = list(DEFAULT_AUGMENTATIONS)
     try:
         config = NihChestXrayConfig(**fields)
     except (TypeError, ValueError) as error:
@@ -146,10 +158,10 @@ def config_in(metadata: dict[str, Any], registered: bool = True) -> NihChestXray
     return config
 
 
-def _is_registered(name: str) -> bool:
+def _is_registered(name: Any) -> bool:
     try:
         augmentation.get_augmentation(name)
-    except ValueError:
+    except (ValueError, AttributeError):  # A name may be a number.
         return False
     return True
 

@@ -23,7 +23,7 @@ from nih_chest_xray.planning.plan import Plan, make_plan
 from nih_chest_xray.planning.summary import summarise
 from nih_chest_xray.release import downloads, release
 from nih_chest_xray.release.sources import StoredImage
-from nih_chest_xray.release.tables import find_for_config, read_tables, with_split_lists
+from nih_chest_xray.release.tables import features_without_file, find_for_config, read_tables, with_split_lists
 from nih_chest_xray.system.disk_space import Need, existing, readable, require_room
 from nih_chest_xray.system.paths import is_remote
 from nih_chest_xray.verification.report import FAILED, OK, SKIPPED, Check, conclude
@@ -75,8 +75,7 @@ def check(
         broken, present = _check_broken(found, config, found.held(wanted))
     missing = wanted - present
     archives = [] if config.allow_missing_images else list(downloads.missing_archives(found, missing))
-    planned = plan.manifest
-    made = planned[planned["source_name"].isin(present)]
+    planned, made = plan.manifest, plan.of(present).manifest
     return [
         *done,
         _check_images(found, config, wanted, missing, unread),
@@ -113,7 +112,9 @@ def _check_tables(
         f"{found.tables[name].place} ({'as it was published' if table['official'] else 'not as it was published'})"
         for name, table in tables.origin["tables"].items()
     ]
-    noted = [str(each.message) for each in warned if issubclass(each.category, UserWarning)]
+    without = features_without_file(found, config)
+    noted = [f"{name}: not found; {feature} will hold -1" for name, feature in without.items()]
+    noted += [str(each.message) for each in warned if issubclass(each.category, UserWarning)]
     status = FAILED if problems else OK
     return Check("tables", status, ", ".join(read), (*problems, *noted)), plan
 

@@ -22,10 +22,11 @@ from nih_chest_xray.planning.summary import cut_subsets
 from nih_chest_xray.release import find, release
 from nih_chest_xray.release.sources import StoredImage
 from nih_chest_xray.release.tables import needed_tables, read_tables, with_split_lists
+from nih_chest_xray.verification.augmentation_check import cutoffs_of
 from nih_chest_xray.verification.checks import Dataset
 from nih_chest_xray.verification.records import Records, Schema, digest_image
 from nih_chest_xray.verification.report import SKIPPED, Check, conclude
-from nih_chest_xray.vocabulary import BOX_FILE, source_of
+from nih_chest_xray.vocabulary import BOTH_EXPERT_FILES, EXPERT_FILES, LABEL_FILES, source_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +36,12 @@ class Planned:
     Attributes:
       manifest: The manifest rows whose source images are in the records, indexed by `image_name`.
       absent: The cohort's images that are in no record, with `image_name` and `subset`.
+      origin: Provenance of the tables; see `Tables`.
     """
 
     manifest: pd.DataFrame
     absent: pd.DataFrame
+    origin: Mapping[str, Any]
 
 
 def open_release(dataset: Dataset, folder: epath.Path | None) -> release.Release | None:
@@ -78,8 +81,12 @@ def check_tables(dataset: Dataset, found: release.Release) -> Check:
         digest = hashlib.sha256(found.tables[name].read()).hexdigest()
         if digest != table["sha256"]:
             problems.append(f"{found.tables[name].place}: has SHA-256 {digest}; the dataset's had {table['sha256']}")
-    if BOX_FILE in found.tables and BOX_FILE not in built_from:
-        problems.append(f"{BOX_FILE}: is in {found.place}; the dataset was built without it")
+    # Only optional ones can be there that the build lacked; alternatives to those that it read make no difference.
+    alternatives = {*LABEL_FILES, BOTH_EXPERT_FILES}
+    alternatives |= {*EXPERT_FILES.values()} if BOTH_EXPERT_FILES in built_from else set()
+    for name in needed_tables(config):
+        if name in found.tables.keys() - built_from.keys() - alternatives:
+            problems.append(f"{name}: is in {found.place}; the dataset was built without it")
     drawn = ", which the package draws again; --release is ignored" if config.phantom_patients else ""
     return conclude("tables", f"{len(built_from)} of {found.place}{drawn}", problems)
 
@@ -89,15 +96,17 @@ def plan_again(dataset: Dataset, records: Records, found: release.Release) -> Pl
 
     Raises:
       TableError, ReleaseError, CohortError: A table is not valid.
+      ValueError: metadata.json lacks what the config needs.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # The build has warned of these tables; check_tables compares them.
         config = dataset.require_config()
-        plan = make_plan(read_tables(found, config, release.known_files()), config)
+        tables = read_tables(found, config, release.known_files())
+        plan = make_plan(tables, config)
     sources = set(records.table["image_name"].map(source_of))
-    manifest = plan.manifest[plan.manifest["source_name"].isin(sources)].set_index("image_name", drop=False)
+    manifest = plan.of(sources, cutoffs_of(dataset)).manifest.set_index("image_name", drop=False)
     absent = ~plan.cohort["image_name"].isin(sources)
-    return Planned(manifest, plan.cohort.loc[absent, ["image_name", "subset"]])
+    return Planned(manifest, plan.cohort.loc[absent, ["image_name", "subset"]], tables.origin)
 
 
 def check_labels(dataset: Dataset, records: Records, planned: Planned) -> Check:
@@ -116,6 +125,9 @@ def check_labels(dataset: Dataset, records: Records, planned: Planned) -> Check:
             f"{len(absent):,} images of the config's cohort are in no sound record{some}; {missing:,} were"
             " missing at the build"
         )
+    said, measured = (origin.get("radiologists") for origin in (dataset.metadata, planned.origin))
+    if said != measured:
+        problems.append(f"metadata.json: radiologists is {said}; the release's tables give {measured}")
     present = set(records.table["image_name"])
     broken = set(dataset.metadata.get("broken_images", ()))
     stored_but_broken = sorted(broken.difference(planned.absent["image_name"]))

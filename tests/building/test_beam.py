@@ -82,6 +82,8 @@ def build(release_dir, data_dir, beam_options=None, cap=None):
         validation_fraction=0.2,
         test_fraction=0.2,
         augmented_copies=2,
+        augmentations=("rotation+noise", "horizontal_flip"),
+        matched_augmentation=True,
         image_size=32,
         allow_missing_images=True,
     )

@@ -67,7 +67,7 @@ def some(planned):
 def test_broken_images_are_left_out_with_their_copies_counted_and_listed(
     no_pictures, layout, beam, phantom, planned, phantom_dir, tmp_path, make_config
 ):
-    config = make_config(image_size=16, allow_missing_images=True, augmented_copies=1)
+    config = make_config(image_size=16, allow_missing_images=True, augmented_copies=1, matched_augmentation=True)
     whole = (build(config, phantom_dir, tmp_path / "all") / "metadata.csv").read_text().splitlines()
     broken = some(planned)
     release = write(tmp_path / "release", phantom, broken, layout)

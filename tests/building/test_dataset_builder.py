@@ -103,6 +103,11 @@ class TestNoduleAugmented(NamedConfig):
     __test__ = True
 
 
+class TestNoduleAugmentedMatched(NamedConfig):
+    BUILDER_CONFIG_NAMES_TO_TEST = ("nodule_augmented_matched",)
+    __test__ = True
+
+
 class TestFindings(NamedConfig):
     BUILDER_CONFIG_NAMES_TO_TEST = ("findings",)
     __test__ = True
@@ -115,6 +120,11 @@ class TestFirstArchive(NamedConfig):
 
 class TestNoduleExpert(NamedConfig):
     BUILDER_CONFIG_NAMES_TO_TEST = ("nodule_expert",)
+    __test__ = True
+
+
+class TestNoduleExpertRest(NamedConfig):
+    BUILDER_CONFIG_NAMES_TO_TEST = ("nodule_expert_rest",)
     __test__ = True
 
 
@@ -195,6 +205,22 @@ def test_boxes_of_a_copy_are_moved_with_it(built):
         mirrored[boxes] = np.abs([0, 1, 0, 1] - mirrored[boxes])
         np.testing.assert_allclose(copy["bboxes"]["bbox"], mirrored, atol=1e-6)
         np.testing.assert_array_equal(copy["bboxes"]["finding"], source["bboxes"]["finding"])
+
+
+def test_with_image_size_null_what_is_augmented_in_place_is_encoded_as_a_copy_is(phantom_dir, tmp_path, make_config):
+    config = make_config(image_size=None, augmented_copies=1, matched_augmentation=True)
+    builder = build(config, phantom_dir, tmp_path)
+    flipped = builder.info.features["augmentation"].str2int("horizontal_flip")
+    in_place = 0
+    for name, example in examples(builder, "train").items():
+        if "_aug" in name or example["label"] or example["augmentation"] not in (0, flipped):
+            continue
+        source = cv2.imread(str(phantom_dir / "images" / name), cv2.IMREAD_UNCHANGED)
+        source = source[:, :, 2] if source.ndim == 3 else source
+        expected = source[:, ::-1] if example["augmentation"] == flipped else source
+        np.testing.assert_array_equal(example["image"][:, :, 0], expected)
+        in_place += example["augmentation"] == flipped
+    assert in_place > 0
 
 
 def test_image_size_null_stores_the_bytes_of_the_file(phantom_dir, phantom, tmp_path, make_config):

@@ -74,7 +74,7 @@ def pictures(page):
 
 
 def originals(examples):
-    return [example for example in examples.values() if example["augmentation"] == 0]
+    return [example for name, example in examples.items() if "_aug" not in name]
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -88,7 +88,7 @@ def test_splits_table_counts_what_metadata_csv_lists(name, pages, catalog_data):
     rows = {row[0]: row[1:] for row in rows}
     classes = {"No Finding", *(FINDINGS if name == "many" else ["Nodule"])}
     assert {label.replace("_", " ") for label in classes} <= set(rows)
-    for label in set(rows) - {"Patients", "of these augmented copies"}:
+    for label in set(rows) - {"Patients", "of these augmented copies", "of these augmented in place"}:
         expected = [counts[label, subset] for subset in SUBSETS]
         assert [number(cell) for cell in rows[label]] == [*expected, sum(expected)]
 
@@ -97,10 +97,17 @@ def test_splits_table_counts_what_metadata_csv_lists(name, pages, catalog_data):
 def test_patients_and_copies_are_those_of_the_examples(name, pages, stored):
     rows = {row[0]: row[1:] for row in pages[name].table("splits")}
     patients = [{e["patient_id"] for e in stored[name].values() if e["subset"] == subset} for subset in SUBSETS]
-    copies = [sum(e["augmentation"] != 0 for e in stored[name].values() if e["subset"] == s) for s in SUBSETS]
+    augmented = [(n, e["subset"]) for n, e in stored[name].items() if e["augmentation"]]
+    copies, in_place = (
+        [sum(("_aug" in n) == copied and subset == s for n, subset in augmented) for s in SUBSETS]
+        for copied in (True, False)
+    )
     assert [number(cell) for cell in rows["Patients"]][:3] == [len(group) for group in patients]
     told = [number(cell) for cell in rows.get("of these augmented copies", ())][:3]
     assert told == (copies if sum(copies) else [])
+    told = [number(cell) for cell in rows.get("of these augmented in place", ())][:3]
+    assert told == (in_place if sum(in_place) else [])
+    assert (sum(in_place) > 0) == ("matched_augmentation" in CATALOG_CONFIGS[name])
     assert (sum(copies) > 0) == ("augmented_copies" in CATALOG_CONFIGS[name])
 
 
@@ -227,6 +234,7 @@ def test_gallery_has_every_class_and_pairs_of_an_image_and_its_copy(name, pages,
     kinds = {int(stored[name][copy]["augmentation"]) for _, copy in pairs}
     assert kinds == ({1, 2} if "augmented_copies" in CATALOG_CONFIGS[name] else set())
     singles = set(names) - {n for pair in pairs for n in pair}
+    assert not any(stored[name][single]["augmentation"] for single in singles)
     labels = {row["image_name"]: row["label"].split("|") for row in metadata_rows(catalog_data, name)}
     there = {label for row in labels.values() for label in row}
     assert {label for single in singles for label in labels[single]} == there

@@ -10,7 +10,7 @@ from pages import Page
 
 from nih_chest_xray import Builder
 from nih_chest_xray.catalog.site import write_site
-from nih_chest_xray.vocabulary import EXPERT_FILES, LABEL_FILES
+from nih_chest_xray.vocabulary import ALL_FINDINGS_FILE, EXPERT_FILES, LABEL_FILES
 
 PAPER = "Majkowska et al., Radiology 2020"
 SUBSETS = ("train", "validation", "test")
@@ -82,9 +82,46 @@ def test_the_populations_of_nodule_expert_are_told_as_they_are(make_site, phanto
         assert "One of every 2 No Finding images of training is kept" in text
         assert f"those of radiologists ({PAPER}), those of training are text-mined" in text
         assert "up to five rounds" in text
+        for sentence in agreement_of(folder):
+            assert sentence in text
         assert "Not for evaluating a network that was trained on nodule: 617 of the 860 patients" in text
         assert "trained on the training subset of findings may be evaluated on the test subset" in text
         assert "Radiology 2019" not in text
+
+
+def agreement_of(folder):
+    """What metadata.json says of the radiologists' agreement, in words."""
+    said = json.loads((folder / "metadata.json").read_text())["radiologists"]
+    table = said["agreement_of_sets"]
+    apart = table["Nodule or mass"]["No nodule or mass"] + table["No nodule or mass"]["Nodule or mass"]
+    images = sum(number for row in table.values() for number in row.values())
+    yield f"five labelled {images:,} of the test images once more"
+    yield f"disagree on nodule or mass for {apart:,} of them"
+    for key, kind in (("kappa_four_findings", "four"), ("kappa_all_findings", "all")):
+        for subset, kappas in said[key].items():
+            yield f"kappa of the readers of {kind} findings in {subset}, before they agreed"
+            for finding, kappa in kappas.items():
+                yield f"{finding.replace('_', ' ')} {'undefined' if kappa is None else f'{kappa:.2f}'}"
+
+
+def test_nodules_alone_are_told_to_be_read_in_test_alone(make_site, phantom):
+    folder, page, croissant, _ = make_site(split="expert_all")
+    rows = rows_of(phantom.tables()[ALL_FINDINGS_FILE])
+    listed = [row for row in rows_of((folder / "metadata.csv").read_bytes()) if row["subset"] == "test"]
+    assert {row["image_name"]: row["label"] == "Nodule" for row in listed} == {
+        row["Image ID"]: row["Nodule"] == "YES" for row in rows
+    }
+    for text in (page, said_in(croissant)):
+        assert (
+            f"The labels of test are those of radiologists ({PAPER}), those of training and validation are text" in text
+        )
+        assert "Five radiologists read each image" in text
+        assert "Training and validation negatives are No Finding only; test is images that radiologists" in text
+        assert "No Finding images of training and validation is kept" in text
+        assert "of the images that they call nodule, radiologists confirm" in text
+        assert "Not for evaluating a network that was trained on another config" in text
+        for sentence in agreement_of(folder):
+            assert sentence in text
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,15 @@ def test_what_a_reader_has_to_know_is_said(jsonld, name):
         limitations = text_of(jsonld["rai:dataLimitations"])
         assert all(word in limitations for word in ("90 %", "does not mean healthy", "one institution"))
         assert "Synthetic" not in everything
+    biases = text_of(jsonld["rai:dataBiases"])
+    assert ("Only training images with a nodule are augmented, so augmentation tells the class" in biases) == (
+        name == "drawn"
+    )
+    assert ("augmentation says nothing of the class" in biases) == (name == "listed")
+    in_place = "training images without a nodule are augmented in place" in text_of(
+        jsonld["rai:dataPreprocessingProtocol"]
+    )
+    assert in_place == (name == "listed")
     assert (" augmented cop" in text_of(jsonld["rai:dataPreprocessingProtocol"])) == (name != "many")
 
 

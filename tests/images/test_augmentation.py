@@ -1,11 +1,20 @@
-"""Tests of augmentation: the draw, the registry, and what rotation and flip do to pixels."""
+"""Tests of augmentation: the draw, the registry, and chains."""
 
 import cv2
 import numpy as np
 import pytest
 
 from nih_chest_xray.images import augmentation
-from nih_chest_xray.images.augmentation import augment, draw_augmentations, register_augmentation
+from nih_chest_xray.images.augmentation import (
+    augment,
+    draw_augmentations,
+    entries,
+    get_augmentation,
+    move,
+    register,
+    register_augmentation,
+)
+from nih_chest_xray.vocabulary import Box
 
 NAMES = ("rotation", "horizontal_flip")
 
@@ -25,11 +34,6 @@ def spot():
     image = np.zeros((1024, 1024), np.uint8)
     cv2.circle(image, (300, 200), 20, 255, -1)
     return image
-
-
-def centre(image):
-    ys, xs = np.nonzero(image > 127)
-    return xs.mean(), ys.mean()
 
 
 def test_a_draw_depends_on_seed_image_and_copy_alone():
@@ -61,28 +65,6 @@ def test_copies_of_one_image_differ():
         assert np.diff(angles).min() > 0.38 / 8
 
 
-def test_rotation_moves_a_point_as_geometry_says_and_fills_with_black(spot, make_config):
-    """Image rows run downwards, so a positive angle turns anticlockwise as seen."""
-    turned = augment(spot, "rotation", 1.0 - 2**-53, make_config(rotation_degrees=30))
-    angle, middle = np.deg2rad(30), 511.5
-    x, y = 300 - middle, 200 - middle
-    expected = (middle + np.cos(angle) * x + np.sin(angle) * y, middle - np.sin(angle) * x + np.cos(angle) * y)
-    assert centre(turned) == pytest.approx(expected, abs=0.5)
-    white = augment(np.full((1024, 1024), 255, np.uint8), "rotation", 0.0, make_config(rotation_degrees=30))
-    assert white.shape == (1024, 1024)
-    assert white[0, 0] == white[0, -1] == white[-1, 0] == white[-1, -1] == 0
-    assert white[512, 512] == 255
-
-
-def test_the_middle_of_the_draw_is_no_rotation(spot, make_config):
-    np.testing.assert_array_equal(augment(spot, "rotation", 0.5, make_config()), spot)
-
-
-def test_flip_mirrors_exactly(make_config):
-    image = np.random.RandomState(0).randint(0, 256, (64, 64), np.uint8)
-    np.testing.assert_array_equal(augment(image, "horizontal_flip", 0.3, make_config()), image[:, ::-1])
-
-
 def test_a_users_augmentation_is_drawn_and_applied(registry, spot, make_config):
     @register_augmentation("darker")
     def darker(image, draw, config):
@@ -110,9 +92,87 @@ def test_a_name_can_be_registered_once(registry):
             register_augmentation(name)
 
 
+def test_a_name_that_would_be_a_chains_cannot_be_registered(registry):
+    with pytest.raises(ValueError, match="'a.b': '.' joins names to a chain"):
+        register_augmentation("a+b")
+
+
 def test_an_augmentation_that_changes_shape_or_type_is_named(registry, spot, make_config):
     register_augmentation("crop")(lambda image, draw, config: image[1:])
     register_augmentation("floats")(lambda image, draw, config: image / 255)
     for name in ("crop", "floats"):
         with pytest.raises(ValueError, match=f"'{name}' returned .* expected an array of the image's shape"):
             augment(spot, name, 0.5, make_config())
+        with pytest.raises(ValueError, match=f"'{name}' returned .* expected an array of the image's shape"):
+            augment(spot, f"{name}+rotation", 0.5, make_config())
+
+
+@pytest.fixture
+def steps(registry):
+    """Registers augmentations that write down with which draw they are called, and returns what they wrote."""
+    seen = []
+
+    def step(name, **fields):
+        @register_augmentation(name, **fields)
+        def apply(image, draw, config):
+            seen.append((name, draw))
+            return image
+
+    step("a")
+    step("b", affine=lambda draw, config: np.array([[1.0, 0.0, 100.0], [0.0, 1.0, 0.0]]))
+    step("c", once=True, affine=lambda draw, config: np.array([[0.5, 0.0, 0.0], [0.0, 0.5, 0.0]]))
+    return seen
+
+
+def test_a_chain_applies_its_parts_in_their_order_each_with_a_draw_of_its_own(steps, spot, make_config):
+    drawn = {}
+    for draw in np.linspace(0, 1, 500, endpoint=False):
+        steps.clear()
+        augment(spot, "b+a", draw, make_config())
+        assert [name for name, _ in steps] == ["b", "a"]
+        drawn[steps[0][1]] = steps[1][1]
+    assert list(drawn) == list(np.linspace(0, 1, 500, endpoint=False))  # The first part's draw is the chain's.
+    second = np.array(list(drawn.values()))
+    assert ((second >= 0) & (second < 1)).all()
+    assert abs(np.corrcoef(list(drawn), second)[0, 1]) < 0.18  # 4 standard deviations of independent numbers'.
+
+
+def test_a_chains_draw_goes_to_the_first_part_that_depends_on_it(steps, spot, make_config):
+    """Or copies by `horizontal_flip+rotation` could have nearly the same angle."""
+    augment(spot, "c+a", 0.25, make_config())
+    assert dict(steps)["a"] == 0.25
+
+
+def test_a_chain_moves_boxes_as_its_parts_do_one_after_the_other(steps, make_config):
+    box = Box("Nodule", 0.2, 0.4, 0.4, 0.6)
+    (moved,) = move((box,), "b+a+c", 0.5, make_config())
+    half_pixel = 0.25 / 1024  # Maps count from the centre of the first pixel.
+    expected = (box.xmin / 2 + 50 / 1024, box.ymin / 2, box.xmax / 2 + 50 / 1024, box.ymax / 2)
+    assert (moved.xmin, moved.ymin, moved.xmax, moved.ymax) == pytest.approx(
+        tuple(edge + half_pixel for edge in expected)
+    )
+    assert move((box,), "a", 0.5, make_config()) == (box,)
+
+
+def test_a_chain_gives_one_copy_only_if_all_its_parts_do(steps):
+    assert get_augmentation("c").once
+    assert get_augmentation("c+horizontal_flip").once
+    assert not get_augmentation("c+a").once
+
+
+def test_a_worker_that_has_a_chains_entries_has_the_chain(steps, spot, make_config):
+    """Beam's workers register what the submitting process found, and need not have the user's module."""
+    shipped = entries(["a+rotation", "b"])
+    assert [entry.name for entry in shipped] == ["a", "rotation", "b"]
+    config = make_config()
+    augmentation._REGISTRY.clear()
+    for entry in shipped:
+        register(entry)
+    augment(spot, "a+rotation", 0.5, config)
+    assert [name for name, _ in steps] == ["a"]
+
+
+def test_copies_by_a_chain_differ():
+    for image in range(50):
+        draws = sorted(draw for _, draw in draw_augmentations(["rotation+noise"], 0, f"{image:08d}_000.png", 6))
+        assert np.diff(draws).min() > 0.38 / 6

@@ -73,6 +73,10 @@ def test_summary_counts_examples_and_weighs_classes_as_scikit_learn_does(cohort,
     assert list(summary["class_weights"].values()) == pytest.approx(list(expected))
     nodules = (cohort["subset"] == "train") & (cohort["label"] == "Nodule")
     assert summary["augmented"] == {"train": sum(nodules), "validation": 0, "test": 0}
+    drawn = manifest["augmentation"].value_counts()
+    expected = {name: drawn[name] for name in ("rotation", "horizontal_flip")} | {"none": sum(nodules)}
+    assert summary["augmentations"]["Nodule"] == expected
+    assert summary["augmentations"]["No Finding"] == {"none": summary["counts"]["train"]["No Finding"]}
 
 
 def test_summary_of_a_part_without_a_class_has_no_weight_for_it(cohort, make_config):

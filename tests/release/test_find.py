@@ -237,6 +237,21 @@ EXPERT_LAYOUTS = {
         "four_findings_expert_labels_test_labels.csv": EXPERT,
         "four_findings_expert_labels_validation_labels.csv": EXPERT,
     },
+    "a flat folder, as a browser saves them": {
+        "test_labels.csv": ALL_FINDINGS,
+        "test_labels (1).csv": EXPERT,
+        "validation_labels.csv": EXPERT,
+    },
+    "a flat folder, in the other order, packed": {
+        "test_labels.csv.gz": gzip.compress(EXPERT),
+        "test_labels (1).csv.gz": gzip.compress(ALL_FINDINGS),
+        "Validation_Labels.csv": EXPERT,
+    },
+    "the folders swapped": {
+        "all_findings_expert_labels/test_labels.csv": EXPERT,
+        "four_findings_expert_labels/test_labels.csv": ALL_FINDINGS,
+        "validation_labels.csv": EXPERT,
+    },
     "the other folder first": {
         "a/test_labels.csv": ALL_FINDINGS,
         "b/test_labels.csv": EXPERT,
@@ -252,7 +267,32 @@ def test_radiologists_files_of_four_findings_are_told_from_those_of_all(tmp_path
     assert {name: table.read() for name, table in found.tables.items()} == {
         "test_labels.csv": EXPERT,
         "validation_labels.csv": EXPERT,
+        "all_findings_expert_labels_test_labels.csv": ALL_FINDINGS,
     }
+    assert found.aside == ()
+
+
+FOUR_READERS = b"Patient ID,Image ID,Reader ID,Fracture,Pneumothorax,Airspace opacity,Nodule/mass,Set ID\n"
+ALL_READERS = b"Image ID,Patient ID,Reader ID,Abnormal,Nodule,Mass,Other\n"
+
+
+def test_files_of_single_readers_are_told_by_their_headers(tmp_path):
+    write(tmp_path, {"test_individual_readers.csv": ALL_READERS, "individual_readers (1).csv": FOUR_READERS})
+    found = find_release(epath.Path(tmp_path), KNOWN, False)
+    assert {name: table.read() for name, table in found.tables.items()} == {
+        "test_individual_readers.csv": ALL_READERS,
+        "individual_readers.csv": FOUR_READERS,
+    }
+
+
+def test_a_foreign_file_under_a_name_of_the_radiologists_is_left_aside_once(tmp_path):
+    write(tmp_path, {"test_labels.csv": FOREIGN["test_labels.csv"], "individual_readers.csv": ALL_READERS})
+    found = find_release(epath.Path(tmp_path), KNOWN, False)
+    assert not found.tables
+    assert [line.partition(" is not ")[0] for line in found.aside] == [
+        str(tmp_path / "test_labels.csv"),
+        str(tmp_path / "individual_readers.csv"),
+    ]
 
 
 def test_torchxrayvisions_one_file_of_radiologists_labels_is_found_packed(tmp_path):

@@ -80,12 +80,12 @@ def test_a_flipped_box_is_the_mirror_image(make_config):
 
 
 def test_a_quarter_turn_takes_a_box_where_it_takes_pixels(make_config):
-    """A draw of 0.75 of plus or minus 180 degrees is a quarter turn, anticlockwise: (x, y) goes to (y, 1 - x)."""
-    [box] = move((Box("Mass", 0.1, 0.2, 0.3, 0.25),), "rotation", 0.75, make_config(rotation_degrees=180))
+    """A draw of 0.6875 of 36 to 180 degrees is a quarter turn, anticlockwise: (x, y) goes to (y, 1 - x)."""
+    [box] = move((Box("Mass", 0.1, 0.2, 0.3, 0.25),), "rotation", 0.6875, make_config(rotation_degrees=180))
     assert dataclasses.astuple(box) == ("Mass", *map(pytest.approx, (0.2, 0.7, 0.25, 0.9)))
     image = np.zeros((1024, 1024), np.uint8)
     image[205:256, 103:307] = 255
-    turned = augment(image, "rotation", 0.75, make_config(rotation_degrees=180))
+    turned = augment(image, "rotation", 0.6875, make_config(rotation_degrees=180))
     assert (turned[717:921, 205:256] == 255).all()
 
 

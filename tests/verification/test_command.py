@@ -1,5 +1,6 @@
 """Tests of `nih-chest-xray verify`: a sound dataset passes, and each kind of damage fails its check, by name."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -69,15 +70,58 @@ def test_without_a_release_the_dataset_is_checked_by_itself(sound):
     [
         {"task": "findings", "split": "official", "healthy_stride": 1, "image_format": "jpeg", "image_size": 64},
         {"task": "nodule_expert", "split": "expert", "image_size": 16, "augmented_copies": 1},
+        {"split": "expert_all", "image_size": 16, "augmented_copies": 1, "negative": "rest"},
         {"image_size": None},
     ],
-    ids=["findings", "nodule_expert", "the NIH's bytes"],
+    ids=["findings", "nodule_expert", "nodules alone", "the NIH's bytes"],
 )
 def test_every_task_and_encoding_passes(fields, phantom_dir, tmp_path):
     done, failed = outcome(build(phantom_dir, tmp_path, **fields), phantom_dir, 20)
     assert failed == set()
     assert done["pixels"].seen.startswith("20 of ")
     assert done["pixels"].seen.endswith(" 20 with the bytes of a fresh encode")
+
+
+@pytest.fixture
+def expert_dataset(phantom_dir, tmp_path):
+    return build(phantom_dir, tmp_path / "data", task="nodule_expert", split="expert", image_size=16)
+
+
+def test_a_file_of_the_radiologists_that_the_build_lacked_is_named(phantom_dir, tmp_path):
+    release = shutil.copytree(phantom_dir, tmp_path / "release")
+    (release / "individual_readers.csv").unlink()
+    folder = build(release, tmp_path / "data", split="expert_all", image_size=16)
+    assert outcome(folder, release, 1)[1] == set()
+    done, failed = outcome(folder, phantom_dir, 1)
+    assert failed == {"tables"}
+    [told] = done["tables"].offenders
+    assert told == f"individual_readers.csv: is in {phantom_dir}; the dataset was built without it"
+
+
+def test_another_agreement_of_radiologists_than_that_of_their_files_is_named(expert_dataset, phantom_dir):
+    path = expert_dataset / "metadata.json"
+    metadata = json.loads(path.read_text())
+    metadata["radiologists"]["kappa_all_findings"]["test"]["Nodule"] = 0.999
+    path.write_text(json.dumps(metadata))
+    done, failed = outcome(expert_dataset, phantom_dir, 1)
+    assert failed == {"labels"}
+    assert "radiologists is" in done["labels"].offenders[0]
+
+
+def test_another_number_of_votes_than_the_readers_gave_is_named(expert_dataset, phantom_dir, tmp_path):
+    release = shutil.copytree(phantom_dir, tmp_path / "release")
+    path = release / "test_individual_readers.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    at = lines[0].split(",").index("Nodule")
+    cells = lines[1].split(",")
+    cells[at] = {"YES": "NO", "NO": "YES"}[cells[at]]
+    path.write_text("".join([lines[0], ",".join(cells), *lines[2:]]))
+    metadata = expert_dataset / "metadata.json"
+    digests = [hashlib.sha256((folder / path.name).read_bytes()).hexdigest() for folder in (phantom_dir, release)]
+    metadata.write_text(metadata.read_text().replace(*digests))
+    done, failed = outcome(expert_dataset, release, 1)
+    assert failed == {"labels"}
+    assert done["labels"].offenders[1].startswith(f"{cells[0]}: nodule_votes is ")
 
 
 def test_a_phantoms_dataset_needs_no_release(tmp_path):

@@ -439,3 +439,82 @@ def folder(sound, tmp_path):
 def test_damage_fails_its_checks_and_is_named(damage, failed, told, folder):
     named = damage(folder)
     require_outcome(verify(epath.Path(folder)), failed, told, named)
+
+
+def in_place(folder):
+    """The number of the first training image that is augmented in place, and of the first negative that is not."""
+    examples = [tf.train.Example.FromString(record) for record in read(shard(folder, "train"))]
+    negatives = [number for number, example in enumerate(examples) if value(example, "label")[0] == 0]
+    changed = [bool(value(examples[number], "augmentation")[0]) for number in negatives]
+    return negatives[changed.index(True)], negatives[changed.index(False)]
+
+
+def augmented_otherwise(folder, code=0, of=0):
+    def damage(example):
+        value(example, "augmentation")[0] = code
+
+    return {"name": change(folder, "train", in_place(folder)[of], damage)}
+
+
+def never_matched(folder):
+    """Without images augmented in place, and with cutoffs that ask for none: each record is as it should be."""
+    while True:
+        try:
+            augmented_otherwise(folder)
+        except ValueError:
+            break
+    edited("metadata.json", lambda said: said.update(matched_augmentation=dict.fromkeys(matched_of(said), 0.0)))(folder)
+
+
+def matched_of(said):
+    return said["matched_augmentation"]
+
+
+MATCHED_DAMAGES = {
+    "a negative that is not augmented": (
+        augmented_otherwise,
+        {"counts", "augmentation"},
+        {"augmentation": (f"^{{name}} in {TRAIN}, record .*: is 'none'; the seed drew '(rotation|horiz|trans).*'$",)},
+    ),
+    "a negative augmented otherwise than drawn": (
+        lambda folder: augmented_otherwise(folder, code=1, of=1),
+        {"counts", "augmentation"},
+        {"augmentation": ("^{name}.*: is 'rotation'; the seed drew 'none'$",)},
+    ),
+    "cutoffs that match nothing": (
+        never_matched,
+        {"counts", "augmentation"},
+        {
+            "augmentation": tuple(
+                rf"^{name}: is [0-9.]+ % of the training images with a nodule, 0.00 % of the others; expected the same"
+                for name in ("rotation", "horizontal_flip", r"translation\+noise")
+            )
+        },
+    ),
+    "no cutoffs": (
+        edited("metadata.json", lambda said: said.pop("matched_augmentation")),
+        {"augmentation"},
+        {"augmentation": r"matched_augmentation has \[\]; expected \['horizontal_flip', 'rotation', 'translation"},
+    ),
+    "a cutoff that is a text": (
+        edited("metadata.json", lambda said: matched_of(said).update(rotation="0.5")),
+        {"files"},
+        {"files": "matched_augmentation.rotation is '0.5'; expected a number"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "failed", "told"), MATCHED_DAMAGES.values(), ids=MATCHED_DAMAGES.keys())
+def test_damage_to_a_matched_dataset_is_named(damage, failed, told, matched, tmp_path):
+    folder = Path(shutil.copytree(matched, tmp_path / "nih_chest_xray" / "matched" / "2.0.0"))
+    named = damage(folder)
+    require_outcome(verify(epath.Path(folder)), failed, told, named)
+
+
+def test_a_matched_dataset_is_sound(matched, phantom_dir):
+    done = {check.name: check for check in verify(epath.Path(matched), phantom_dir)}
+    assert not [check for check in done.values() if check.status == "FAILED"]
+    assert {name for name, check in done.items() if check.status == "ok"} >= {"augmentation", "labels", "pixels"}
+    assert re.search(
+        r"; \d+ images augmented in place; shares of images with and without one: rot", done["augmentation"].seen
+    )

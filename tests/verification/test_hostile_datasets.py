@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 from pages import Page
 
+from nih_chest_xray.images.transforms import BUILT_IN
 from nih_chest_xray.verification import dataset_folder
 from nih_chest_xray.verification.metadata_schema import OPTIONAL_METADATA
 
@@ -182,9 +183,9 @@ def test_augmentations_that_this_process_does_not_know_are_catalogued_and_not_ve
 
     def change(folder):
         hostile.put(hostile.METADATA, "config", "augmentations", names)(folder)
-        hostile.write("augmentation.labels.txt", "\n".join(["none", *names]) + "\n")(folder)
+        hostile.write("augmentation.labels.txt", "\n".join(["none", *BUILT_IN, "darker"]) + "\n")(folder)
         features = (folder / hostile.FEATURES).read_text()
-        (folder / hostile.FEATURES).write_text(features.replace('"numClasses": "3"', '"numClasses": "4"', 1))
+        (folder / hostile.FEATURES).write_text(features.replace('"numClasses": "9"', '"numClasses": "10"', 1))
 
     folder = lay_out(change)
     said = hostile.run("verify", str(folder))

@@ -157,6 +157,23 @@ def test_radiologists_files_that_are_missing_are_told_as_a_build_tells_it(releas
     assert "fill in the form at https://cloud.google.com/" in done["tables"].offenders[0]
 
 
+def test_radiologists_files_that_only_give_features_are_told_where_they_lack_and_fail_nothing(release):
+    whole = checked(release, "nodule_expert")["tables"]
+    for name in ("individual_readers.csv", "test_individual_readers.csv", "all_findings_expert_labels_test_labels.csv"):
+        assert f"/{name} (not as it was published)" in whole.seen
+        for path in release.rglob(name):
+            path.unlink()
+    done = checked(release, "nodule_expert")["tables"]
+    assert (done.status, [line for line in done.offenders if "not found" in line]) == (
+        OK,
+        [
+            "individual_readers.csv: not found; reader_votes will hold -1",
+            "all_findings_expert_labels_test_labels.csv: not found; expert_findings will hold -1",
+            "test_individual_readers.csv: not found; nodule_votes will hold -1",
+        ],
+    )
+
+
 def test_data_dir_in_which_nobody_may_write_fails(release, monkeypatch):
     monkeypatch.setattr(preflight.os, "access", lambda *_: False)
     assert "you may not write there" in checked(release)["room"].offenders[0]
