@@ -318,7 +318,7 @@ def _add_evaluate(commands: Any) -> None:
         _evaluate,
         "say how good a network's scores are, with intervals",
         "SCORES is a CSV or Parquet file with the columns image_name and score, or image_name and a column for each"
-        " class. Every figure has a 95 % interval by a bootstrap of patients. Exits with 0 if the figures could be made,"
+        " class. Every figure has a 95 % interval by a bootstrap of patients. Exits with 0 if there are figures,"
         " else with 2.",
         "evaluate scores.csv ~/tensorflow_datasets/nih_chest_xray/nodule/2.0.0",
         "evaluate scores.csv DATASET --by patient_sex,view_position,age --compare other.csv --out report",

@@ -27,7 +27,7 @@ def refuse_training(built: Built, subset: str) -> None:
     if subset == "train" or images_of(subset) != subset:
         others = [name for name in built.subsets if name != "train" and images_of(name) == name]
         raise UsageError(
-            f"{subset} is for training: scores on it say how well a network remembers, not how well it will do. Evaluate"
+            f"{subset} is for training: scores on it say what a network remembers, not how well it will do. Evaluate"
             f" on {' or '.join(others) or 'another dataset'}"
         )
 
@@ -78,8 +78,10 @@ def caveats(built: Built, subset: str, truth: pd.DataFrame, against: str, checke
             " was trained on nodule must not be evaluated here. --trained-on DATASET compares the patients."
         )
     thinned = built.config["healthy_stride"] > 1 or built.task.negative == NO_FINDINGS_ALONE
-    if mined and thinned and not built.task.multi_label:
-        left_out = "other findings are left out" if built.task.negative == NO_FINDINGS_ALONE else "No Finding is thinned"
+    if mined and thinned and not built.task.multi_label and not built.synthetic:
+        left_out = (
+            "other findings are left out" if built.task.negative == NO_FINDINGS_ALONE else "No Finding is thinned"
+        )
         yield (
             f"The share of positives is not that of the release, since {left_out}: average precision and calibration"
             " depend on it."

@@ -9,7 +9,7 @@ import pandas as pd
 
 from nih_chest_xray.errors import UsageError
 from nih_chest_xray.evaluation import printed
-from nih_chest_xray.evaluation.evaluate import Evaluation, run
+from nih_chest_xray.evaluation.evaluate import run
 from nih_chest_xray.evaluation.scores import read_scores
 from nih_chest_xray.evaluation.shortcuts import follow_shortcuts, load_predict
 
@@ -73,9 +73,14 @@ def evaluate_files(
     text, told = printed.as_text(done), list(done.caveats)
     tried: dict[str, pd.DataFrame] = {}
     if predict is not None:
-        tried = {name: follow_shortcuts(predict, done.built, split, done.images, done.truth[name], bootstrap, seed) for name in done.truth}
+        tried = {
+            name: follow_shortcuts(predict, done.built, split, done.images, done.truth[name], bootstrap, seed)
+            for name in done.truth
+        }
         for name, table in tried.items():
-            text += f"\n\nNegatives of {name}, changed in ways that say nothing of it\n{printed.shortcuts_as_text(table)}"
+            text += (
+                f"\n\nNegatives of {name}, changed in ways that say nothing of it\n{printed.shortcuts_as_text(table)}"
+            )
             told += printed.followed(table)
     if out is not None:
         from nih_chest_xray.evaluation.report import write_report

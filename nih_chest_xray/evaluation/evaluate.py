@@ -126,7 +126,9 @@ def run(
     checked = {name: _scores_of(one, built, images, truth, single, split) for name, one in given.items()}
     classes = [name for name in truth if all(name in table for table in checked.values())]
     if len({tuple(table) for table in checked.values()}) > 1:
-        raise ScoreError(f"the networks score other classes; both score {', '.join(classes) or 'none'}. Leave others out")
+        raise ScoreError(
+            f"the networks score other classes; both score {', '.join(classes) or 'none'}. Leave others out"
+        )
     truth = truth[classes]
     if len(validation) not in (0, len(checked)):
         raise ScoreError(f"{len(validation)} scores of validation for {len(checked)} networks; expected one for each")

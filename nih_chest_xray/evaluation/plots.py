@@ -1,4 +1,4 @@
-"""Plots: draws an evaluation's curves and its AUROCs by finding and group with matplotlib, in light and dark colours."""
+"""Plots: draws an evaluation's curves and its AUROCs by finding and group, in light and dark colours."""
 
 from __future__ import annotations
 
@@ -142,8 +142,8 @@ def _forest(aurocs: pd.DataFrame) -> Plot:
         place = {line: at for at, line in enumerate(lines)}
         for number, network in enumerate(networks):
             of = aurocs[aurocs["network"] == network]
-            y = [place[key] for key in zip(of["finding"], of["by"], of["group"], strict=True)]
-            y = np.array(y) + 0.3 * (number - (len(networks) - 1) / 2)
+            at = [place[key] for key in zip(of["finding"], of["by"], of["group"], strict=True)]
+            y = np.array(at) + 0.3 * (number - (len(networks) - 1) / 2)
             spread = np.nan_to_num([of["estimate"] - of["low"], of["high"] - of["estimate"]])
             axes.errorbar(of["estimate"], y, xerr=spread, fmt="none", color=f"C{number}", linewidth=1.2)
             sure = of["low"].notna().to_numpy()

@@ -69,24 +69,32 @@ HEADER = ("network", "finding", "group", "figure", "estimate (95 % interval)", "
 
 
 def as_text(done: Evaluation) -> str:
-    """Returns an evaluation for a terminal: what was evaluated, then a line for each figure."""
+    """Returns an evaluation for a terminal: what was evaluated, then the figures of each group, then their notes."""
     built = done.built
-    head = (
-        f"{built.full_name} {built.version}, {done.subset}, against {done.against}: {len(done.images):,} images of"
-        f" {done.images['patient_id'].nunique():,} patients\n95 % intervals of {done.bootstrap:,} resamples of patients,"
-        f" seed {done.seed}"
-    )
-    return f"{head}\n\n{aligned([list(HEADER), *rows_of(done.figures)])}"
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Returns cells in columns; empty columns are left out, and a word that repeats the one above is too."""
-    kept = [at for at in range(len(rows[0])) if any(row[at] for row in rows[1:])]
-    widths = [max(len(row[at]) for row in rows) for at in kept]
     lines = [
-        "  ".join(row[at].ljust(width) for at, width in zip(kept, widths, strict=True)).rstrip() for row in rows
+        f"{built.full_name} {built.version}, {done.subset}, against {done.against}: {len(done.images):,} images of"
+        f" {done.images['patient_id'].nunique():,} patients",
+        f"95 % intervals: {done.bootstrap:,} resamples of patients, seed {done.seed}",
     ]
-    return "\n".join(lines)
+    numbers: dict[str, int] = {}
+    keys = ["network", "finding", "by", "group"]
+    for _, of_group in done.figures.groupby(keys, sort=False):
+        cells = rows_of(of_group)
+        network, finding, group, _, _, n, _ = cells[0]
+        lines += ["", f"{', '.join(filter(None, [network, finding, group]))}: {n}"]
+        figures = []
+        for *_, figure, estimate, n_of_figure, note in cells:
+            notes = [*(part for part in note.split("; ") if part), *([n_of_figure] if n_of_figure != n else [])]
+            marks = " ".join(f"[{numbers.setdefault(part, len(numbers) + 1)}]" for part in notes)
+            figures.append([f"  {figure}", estimate, marks])
+        lines += aligned(figures)
+    return "\n".join([*lines, "", *(f"[{number}] {note}" for note, number in numbers.items())]).rstrip()
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Returns a line for each row, with its cells in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def as_markdown(done: Evaluation) -> str:
@@ -153,7 +161,7 @@ def _plain(value: Any) -> Any:
 
 def shortcuts_as_text(table: pd.DataFrame) -> str:
     """Returns what changed images score, for a terminal."""
-    return aligned(shortcut_rows(table))
+    return "\n".join(aligned(shortcut_rows(table)))
 
 
 def shortcut_rows(table: pd.DataFrame) -> list[list[str]]:

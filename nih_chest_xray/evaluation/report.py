@@ -103,7 +103,7 @@ def _page(done: Evaluation, shortcuts: Mapping[str, pd.DataFrame]) -> str:
         differences=_differences(figures[figures["holds"].notna()]),
         every=Table("All figures", printed.HEADER, tuple(tuple(row) for row in printed.rows_of(figures))),
         shortcuts=[_shortcuts(name, table) for name, table in shortcuts.items()],
-        followed=[text for table in shortcuts.values() for text in printed.followed(table)],
+        told=[*done.caveats, *(text for table in shortcuts.values() for text in printed.followed(table))],
         plots=draw_plots(done),
         errors=_errors(done),
         side=SIDE,
@@ -134,7 +134,9 @@ def _overview(figures: pd.DataFrame, caption: str) -> Table | None:
         name = "mean of the findings" if finding == MEAN else finding
         name = name if group == ALL else f"{name}, {by} {group}"
         n = f"{first.images:,}", f"{first.patients:,}", f"{first.positives:,}"
-        rows.append((f"{network}: {name}" if several else name, *n, *(of_metric.get(metric, "–") for metric in metrics)))
+        rows.append(
+            (f"{network}: {name}" if several else name, *n, *(of_metric.get(metric, "–") for metric in metrics))
+        )
     header = ("Finding", "Images", "Patients", "Positive", *map(printed.title, metrics))
     return Table(caption, header, tuple(rows))
 
@@ -148,7 +150,11 @@ def _differences(figures: pd.DataFrame) -> Table | None:
 
 def _shortcuts(name: str, table: pd.DataFrame) -> Table:
     header, *rows = printed.shortcut_rows(table)
-    return Table(f"Negatives of {name}, as they are and changed in ways that say nothing of it", tuple(header), tuple(map(tuple, rows)))
+    return Table(
+        f"Negatives of {name}, as they are and changed in ways that say nothing of it",
+        tuple(header),
+        tuple(map(tuple, rows)),
+    )
 
 
 def _errors(done: Evaluation) -> list[Errors]:

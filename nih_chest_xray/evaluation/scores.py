@@ -40,7 +40,9 @@ def read_scores(path: epath.PathLike) -> pd.DataFrame:
         with file.open("rb") as content:
             return read(content, **({"compression": "gzip"} if file.name.lower().endswith(".gz") else {}))
     except (ValueError, OSError, EOFError) as error:
-        raise ScoreError(f"{file} is not a table in {file.suffix} ({error}); write it with pandas, for example") from error
+        raise ScoreError(
+            f"{file} is not a table in {file.suffix} ({error}); write it with pandas, for example"
+        ) from error
 
 
 def table_of(scores: Any, names: Callable[[], Sequence[str]]) -> pd.DataFrame:
@@ -69,13 +71,18 @@ def table_of(scores: Any, names: Callable[[], Sequence[str]]) -> pd.DataFrame:
 
 
 def check_scores(
-    table: pd.DataFrame, images: pd.Index, classes: Sequence[str], single: str | None, subset: str, others: Mapping[str, str]
+    table: pd.DataFrame,
+    images: pd.Index,
+    classes: Sequence[str],
+    single: str | None,
+    subset: str,
+    others: Mapping[str, str],
 ) -> pd.DataFrame:
     """Returns the scores of a subset's images, after checking them.
 
     Args:
-      table: `image_name`, and `score` or a column for each class, or for some; more images than needed are fine. Columns
-        may be numbered instead, one for each of `classes`.
+      table: `image_name`, and `score` or a column for each class, or for some; more images than needed are fine. The
+        columns may be numbered instead, one for each of `classes`.
       images: The names of the subset's images.
       classes: The classes that may be scored.
       single: The class that a column `score` is of; None if one score does not do.
@@ -90,7 +97,9 @@ def check_scores(
         is that of an augmented copy.
     """
     if NAME not in table:
-        raise ScoreError(f"the columns are {_listed(table.columns)}; expected {NAME}, and {SCORE} or a column for each class")
+        raise ScoreError(
+            f"the columns are {_listed(table.columns)}; expected {NAME}, and {SCORE} or a column for each class"
+        )
     names = table[NAME].astype(str)
     names = names.map(lambda name: name if source_of(name) else image_name(name) or name)
     if (copies := names[names.map(lambda name: source_of(name) not in (None, name))]).any():
@@ -135,7 +144,9 @@ def _of_classes(scores: pd.DataFrame, classes: Sequence[str], single: str | None
             " Leave other columns out"
         )
     if len(set(found.values())) < len(found) or not found:
-        raise ScoreError(f"the columns are {_listed(scores.columns)}; expected each class once, of {', '.join(classes)}")
+        raise ScoreError(
+            f"the columns are {_listed(scores.columns)}; expected each class once, of {', '.join(classes)}"
+        )
     renamed = scores.rename(columns=found)
     return renamed[[name for name in classes if name in renamed]]
 

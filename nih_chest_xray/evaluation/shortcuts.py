@@ -1,8 +1,8 @@
 """Shortcuts: scores held-out negatives as they are and changed in ways that say nothing of a finding.
 
-A network that was trained on augmented copies of positives alone, or on images whose markers differ by class, may follow
-black corners, mirrored hearts or letters instead of the finding (Zech et al., PLOS Medicine 15, 2018; DeGrave et al.,
-Nature Machine Intelligence 3, 2021). Its scores of negatives then rise where these appear, and fall where they go.
+A network that was trained on augmented copies of positives alone, or on images whose markers differ by class, may
+follow black corners, mirrored hearts or letters instead of the finding (Zech et al., PLOS Medicine 15, 2018; DeGrave et
+al., Nature Machine Intelligence 3, 2021). Its scores of negatives then rise where these appear, and fall where they go.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import tensorflow_datasets as tfds
 
 from nih_chest_xray.catalog.datasets import Built
 from nih_chest_xray.errors import UsageError, one_line
-from nih_chest_xray.evaluation.bootstrap import Scale, effective_number, interval, resample
+from nih_chest_xray.evaluation.bootstrap import Scale, draw_patients, effective_number, interval, resample
 from nih_chest_xray.evaluation.truths import patients_of
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -48,7 +48,9 @@ def load_predict(entry: str) -> Predict:
     try:
         predict = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise UsageError(f"--shortcuts {entry!r}: {error}; expected a module on Python's path and a function in it") from error
+        raise UsageError(
+            f"--shortcuts {entry!r}: {error}; expected a module on Python's path and a function in it"
+        ) from error
     if not callable(predict):
         raise UsageError(f"--shortcuts {entry!r}: {name} is no function; expected one from images to scores")
     return predict
@@ -145,14 +147,15 @@ def _table(scores: dict[str, np.ndarray], patients: np.ndarray, bootstrap: int, 
     numbers = np.bincount(patients)
     sums = {change: np.bincount(patients, scores[change] - scores[plain]) for change in changed}
     means = [lambda weights, total=total: total @ weights / (numbers @ weights) for total in sums.values()]
-    estimates, resampled = resample(means, len(numbers), bootstrap, seed)
+    estimates, resampled = resample(means, draw_patients(len(numbers), bootstrap, seed))
     for change, estimate, values in zip(changed, estimates, resampled, strict=True):
         made = interval(float(estimate), values, effective_number(patients), Scale.PLAIN)
         follows = bool(made.low > 0 or made.high < 0) if np.isfinite(made.low) else None
         row = {"change": change, "score": scores[change].mean(), "difference": float(estimate), "low": made.low}
         rows.append(row | {"high": made.high, "follows": follows, "note": made.note, **counted})
     columns = ["change", "score", "difference", "low", "high", "follows", "images", "patients", "note"]
-    return pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(follows=pd.Series([row.get("follows") for row in rows], dtype=object))
 
 
 def _score(
@@ -174,7 +177,9 @@ def _predicted(predict: Predict, images: np.ndarray, column: int) -> np.ndarray:
     try:
         values = np.asarray(predict(images), np.float64)
     except Exception as error:  # Somebody else's code.
-        raise UsageError(f"the function of --shortcuts failed on images {images.shape} uint8: {one_line(error)}") from error
+        raise UsageError(
+            f"the function of --shortcuts failed on images {images.shape} uint8: {one_line(error)}"
+        ) from error
     values = values.reshape(len(values), -1) if values.ndim else values.reshape(0, 1)
     if len(values) != len(images) or not np.isfinite(values).all():
         raise UsageError(

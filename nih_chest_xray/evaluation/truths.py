@@ -40,7 +40,9 @@ def open_dataset(dataset: Any) -> Built:
     folder = dataset.data_dir if isinstance(dataset, tfds.core.DatasetBuilder) else os.fspath(dataset)
     found = find_datasets(folder)
     if len(found) > 1:
-        raise UsageError(f"{folder} has the datasets {', '.join(built.config_name for built in found)}; name one's folder")
+        raise UsageError(
+            f"{folder} has the datasets {', '.join(built.config_name for built in found)}; name one's folder"
+        )
     return found[0]
 
 
@@ -58,13 +60,15 @@ def read_images(built: Built, subset: str) -> pd.DataFrame:
     path = built.path / "examples.csv"
     try:
         with path.open() as file:
-            table = pd.read_csv(file, dtype=str, keep_default_na=False, index_col="image_name")
-        same = table[["label", "subset"]].equals(built.table.set_index("image_name")[["label", "subset"]])
+            table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        listed = ["image_name", "label", "subset"]
+        same = table[listed].to_numpy().tolist() == built.table[listed].to_numpy().tolist()
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(f"{path} cannot be read ({error}); `nih-chest-xray verify` says what is wrong") from error
     if not same:
         raise UsageError(f"{path} does not list the examples of metadata.csv; `nih-chest-xray verify` says more")
-    return table[(table["subset"] == subset) & (table["augmentation"] == NO_AUGMENTATION)].sort_index()
+    images = table[(table["subset"] == subset) & (table["augmentation"] == NO_AUGMENTATION)]
+    return images.set_index("image_name").sort_index()
 
 
 def truth_of(built: Built, images: pd.DataFrame, against: str) -> tuple[pd.DataFrame, str | None]:
@@ -102,7 +106,9 @@ def truth_of(built: Built, images: pd.DataFrame, against: str) -> tuple[pd.DataF
             truth, _ = _votes(images, against)
             single = str(truth.columns[0])
     elif against in AGAINST:
-        raise UsageError(f"{built.full_name} has no {against}; configs that radiologists evaluate have, such as nodule_expert")
+        raise UsageError(
+            f"{built.full_name} has no {against}; configs that radiologists evaluate have, such as nodule_expert"
+        )
     else:
         raise UsageError(f"--against is {against!r}; expected one of {', '.join(AGAINST)}")
     if (truth == MISSING).all(axis=None):
@@ -180,7 +186,13 @@ def _nodule_size(image: pd.Series, side: int) -> str | None:
         return None
     across, down = float(image["mm_per_pixel_x"]) * side, float(image["mm_per_pixel_y"]) * side
     mm = max(max((xmax - xmin) * across, (ymax - ymin) * down) for ymin, xmin, ymax, xmax in boxes)
-    return f"{_LARGE} mm or more" if mm >= _LARGE else f"{_MEDIUM} to {_LARGE} mm" if mm >= _MEDIUM else f"below {_MEDIUM} mm"
+    return (
+        f"{_LARGE} mm or more"
+        if mm >= _LARGE
+        else f"{_MEDIUM} to {_LARGE} mm"
+        if mm >= _MEDIUM
+        else f"below {_MEDIUM} mm"
+    )
 
 
 def names_in_order(built: Built, subset: str) -> Callable[[], list[str]]:
