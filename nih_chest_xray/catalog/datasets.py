@@ -27,6 +27,7 @@ from nih_chest_xray.verification.dataset_folder import (
     read_dataset_info,
     read_metadata,
 )
+from nih_chest_xray.verification.shards import claims_too_much, shards
 from nih_chest_xray.vocabulary import DATASET, copies_of, is_copy
 
 _NEEDED = ("features.json", "metadata.json", "metadata.csv")
@@ -183,6 +184,17 @@ def damaged(folder: epath.Path, problem: object) -> CatalogError:
     """Returns the error for a dataset that cannot be read."""
     quoted = shlex.quote(os.fspath(folder))
     return CatalogError(f"{folder} cannot be read: {problem}; `nih-chest-xray verify {quoted}` says what is wrong")
+
+
+def refuse_overlong_records(built: Built) -> None:
+    """Raises an error for TFRecords that claim a length which TensorFlow would try to hold in memory.
+
+    Raises:
+      CatalogError: There is such a record.
+    """
+    for _, path in shards(built.builder.info) if built.file_format == "tfrecord" else ():
+        if path.exists() and claims_too_much(path):
+            raise damaged(built.path, f"a record of {path.name} claims to be far too long")
 
 
 def _require_all(folder: epath.Path, missing: list[str]) -> None:

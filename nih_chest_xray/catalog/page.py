@@ -18,6 +18,7 @@ from nih_chest_xray.catalog.datasets import Built
 from nih_chest_xray.catalog.digests import DataFile
 from nih_chest_xray.catalog.gallery import SIDE, Gallery
 from nih_chest_xray.catalog.loading import packages, snippets
+from nih_chest_xray.catalog.reports import Report
 from nih_chest_xray.release.downloads import RELEASE_PAGE
 from nih_chest_xray.system.disk_space import readable
 from nih_chest_xray.verification.shards import formats
@@ -32,6 +33,7 @@ def dataset_page(
     shown: list[charts.Chart],
     url: str | None,
     several: bool,
+    reports: list[Report],
 ) -> str:
     """Returns the HTML of a dataset's page. `several` says whether an index page lists this and other datasets."""
     return render(
@@ -52,6 +54,7 @@ def dataset_page(
         gallery=gallery,
         side=SIDE,
         several=several,
+        reports=reports,
         release_page=RELEASE_PAGE,
     )
 

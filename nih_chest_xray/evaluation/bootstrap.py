@@ -29,6 +29,7 @@ _COPIES = 6
 """Arrays of one number per level and resample that a metric holds at once, at most."""
 THREADS = min(4, os.cpu_count() or 1)
 """Threads that measure. With more of them the chunks would be too small to pay."""
+TOO_FEW = "too few patients for an interval"
 _MOST_UNDEFINED = 0.05
 """Largest share of resamples in which a metric may be undefined, such as for want of a positive image."""
 
@@ -158,7 +159,7 @@ def too_few(effective: float) -> str:
     """Returns that there are too few patients for an interval; empty if there are enough."""
     if effective >= FEWEST:
         return ""
-    return f"too few patients for an interval: worth {effective:.1f} with equally many images, of at least {FEWEST}"
+    return f"{TOO_FEW}: worth {effective:.1f} with equally many images, of at least {FEWEST}"
 
 
 def interval(estimate: float, resampled: np.ndarray, effective: float, scale: Scale) -> Interval:

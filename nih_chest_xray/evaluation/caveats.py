@@ -9,7 +9,8 @@ from etils import epath
 
 from nih_chest_xray.catalog.datasets import Built
 from nih_chest_xray.errors import UsageError
-from nih_chest_xray.evaluation.truths import patients_of, training_patients
+from nih_chest_xray.evaluation.images import patients_of
+from nih_chest_xray.evaluation.truths import training_patients
 from nih_chest_xray.planning.summary import cut_subsets
 from nih_chest_xray.tasks import NO_FINDINGS_ALONE
 from nih_chest_xray.vocabulary import images_of

@@ -12,6 +12,7 @@ from nih_chest_xray.evaluation import printed
 from nih_chest_xray.evaluation.evaluate import run
 from nih_chest_xray.evaluation.scores import read_scores
 from nih_chest_xray.evaluation.shortcuts import follow_shortcuts, load_predict
+from nih_chest_xray.evaluation.truths import open_dataset
 
 
 def evaluate_files(
@@ -51,15 +52,16 @@ def evaluate_files(
     Raises:
       UsageError, CatalogError: Nothing can be evaluated, or not as asked, or the report cannot be written.
     """
+    built = open_dataset(dataset)
     if out is not None:
         from nih_chest_xray.evaluation.report import require_new_folder  # Here, since its libraries are optional.
 
-        require_new_folder(Path(out))
+        require_new_folder(Path(out), built)
     predict = None if shortcuts is None else load_predict(shortcuts)
     names = _names(scores, compare)
     done = run(
         read_scores(scores),
-        dataset,
+        built,
         split=split,
         against=against,
         by=by,
@@ -73,10 +75,7 @@ def evaluate_files(
     text, told = printed.as_text(done), list(done.caveats)
     tried: dict[str, pd.DataFrame] = {}
     if predict is not None:
-        tried = {
-            name: follow_shortcuts(predict, done.built, split, done.images, done.truth[name], bootstrap, seed)
-            for name in done.truth
-        }
+        tried = follow_shortcuts(predict, built, split, done.images, done.truth, bootstrap, seed)
         for name, table in tried.items():
             text += (
                 f"\n\nNegatives of {name}, changed in ways that say nothing of it\n{printed.shortcuts_as_text(table)}"

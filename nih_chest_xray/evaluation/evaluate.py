@@ -14,6 +14,7 @@ from nih_chest_xray.catalog.datasets import Built
 from nih_chest_xray.errors import ScoreError
 from nih_chest_xray.evaluation import caveats, truths
 from nih_chest_xray.evaluation.figures import figures, thresholds_of
+from nih_chest_xray.evaluation.images import patients_of, read_images
 from nih_chest_xray.evaluation.scores import check_scores, table_of
 from nih_chest_xray.vocabulary import IMAGES, IMAGES_WITH
 
@@ -29,7 +30,7 @@ class Evaluation:
       built: The dataset.
       subset: The subset that was evaluated.
       against: What the truth is.
-      images: What the dataset says of each image, as `truths.read_images` returns it.
+      images: What the dataset says of each image, as `images.read_images` returns it.
       truth: (images, classes) int64, 1, 0, or -1 where it is not known.
       scores: (images, classes) float64 of each network.
       figures: The table of figures, as `sampled.to_table` describes it.
@@ -65,8 +66,8 @@ def evaluate(scores: Any, dataset: Any, **options: Any) -> pd.DataFrame:
 
     Returns:
       A row for each figure, with the columns network, finding, by, group, metric and method (str), estimate, low and
-      high (float64), holds (whether an interval of a difference leaves out 0), images, patients and positives (int64),
-      and note (str).
+      high (float64), is_difference (bool), holds (whether the interval of a difference leaves out 0; None of other
+      figures and without an interval), images, patients and positives (int64), and note (str).
 
     Warns:
       UserWarning: What a reader of the figures must know, such as that labels are text-mined.
@@ -117,7 +118,7 @@ def run(
     """
     built = truths.open_dataset(dataset)
     caveats.refuse_training(built, split)
-    images = truths.read_images(built, split)
+    images = read_images(built, split)
     truth, single = truths.truth_of(built, images, against)
     told = [caveats.refuse_shared_patients(images, split, trained_on)] if trained_on is not None else []
     given = {names[0]: scores} | ({} if compare is None else {names[1]: compare})
@@ -138,7 +139,7 @@ def run(
     table = figures(
         truth,
         checked,
-        truths.patients_of(images),
+        patients_of(images),
         groups=truths.groups_of(built, images, truth, against, by),
         thresholds=thresholds,
         prevalence=_prevalence(built, against, classes),
@@ -160,7 +161,7 @@ def _scores_of(
 def _thresholds(
     validation: Any, built: Built, against: str, network: str, classes: Sequence[str]
 ) -> dict[tuple[str, str, float], float]:
-    images = truths.read_images(built, "validation")
+    images = read_images(built, "validation")
     truth, single = truths.truth_of(built, images, against)
     scores = _scores_of(validation, built, images, truth, single, "validation")
     if lacking := [name for name in classes if name not in scores]:

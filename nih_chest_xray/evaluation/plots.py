@@ -19,7 +19,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from nih_chest_xray.catalog.charts import DARK, LIGHT, STYLE
 from nih_chest_xray.evaluation.evaluate import Evaluation
 from nih_chest_xray.evaluation.inputs import MISSING
-from nih_chest_xray.evaluation.sampled import ALL, MEAN, PATIENT_BOOTSTRAP
+from nih_chest_xray.evaluation.sampled import ALL, MEAN
 
 _WIDTH = 3.9
 """Width of a plot in inches, as of the catalog's charts."""
@@ -122,7 +122,7 @@ def _calibration(axes: Axes, truth: np.ndarray, scores: np.ndarray, network: str
 
 def _aurocs(figures: pd.DataFrame) -> pd.DataFrame:
     """Returns the AUROCs of all networks by finding and group, without differences."""
-    of = figures[(figures["metric"] == "roc_auc") & (figures["method"] == PATIENT_BOOTSTRAP) & figures["holds"].isna()]
+    of = figures[(figures["metric"] == "roc_auc") & ~figures["is_difference"]]
     return of[of["estimate"].notna()]
 
 

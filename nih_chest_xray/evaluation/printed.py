@@ -1,18 +1,18 @@
-"""Printed: figures in words and numbers, as a table for a terminal, for Markdown, for LaTeX, and as JSON."""
+"""Printed: figures in words and numbers, as cells of tables and as text for a terminal."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 
+from nih_chest_xray.evaluation.bootstrap import TOO_FEW
 from nih_chest_xray.evaluation.evaluate import Evaluation
 from nih_chest_xray.evaluation.sampled import ALL, MEAN, PATIENT_BOOTSTRAP
 
-GENERATOR = "nih-chest-xray evaluate"
 TITLES = {
     "roc_auc": "AUROC",
     "average_precision": "Average precision",
@@ -22,50 +22,90 @@ TITLES = {
     "calibration_slope": "Calibration slope",
 }
 """Readable names of metrics; `title` has the others."""
+_AT = re.compile(r"(sensitivity|specificity)_at_([0-9.]+)_(specificity|threshold)")
+_DELONG = "AUROC (DeLong)"
+_SHORT = 30
+"""Characters of a note that a terminal shows beside its figure, not below."""
 
 
 def title(metric: str) -> str:
     """Returns the readable name of a metric.
 
-    >>> title("roc_auc"), title("sensitivity_at_90_specificity")
-    ('AUROC', 'Sensitivity at 90 % specificity')
+    >>> title("roc_auc"), title("sensitivity_at_90_specificity"), title("specificity_at_95_threshold")
+    ('AUROC', 'Sensitivity at 90 % specificity', 'Specificity at the threshold for 95 %')
     """
-    words = TITLES.get(metric, metric.replace("_", " ").capitalize())
-    return words.replace("specificity", "% specificity") if "at 9" in words else words
+    if at := _AT.fullmatch(metric):
+        what, percent, of = at.groups()
+        where = f"{percent} % specificity" if of == "specificity" else f"the threshold for {percent} %"
+        return f"{what.capitalize()} at {where}"
+    return TITLES.get(metric, metric.replace("_", " ").capitalize())
 
 
-def number(value: float) -> str:
+def number(value: float, signed: bool = False) -> str:
     """Returns a figure to three places.
 
-    >>> number(0.98765), number(float("nan"))
-    ('0.988', '–')
+    >>> number(0.98765), number(0.01, signed=True), number(float("nan"))
+    ('0.988', '+0.010', '–')
     """
-    return "–" if math.isnan(value) else f"{value:.3f}"
+    return "–" if math.isnan(value) else f"{value:+.3f}" if signed else f"{value:.3f}"
 
 
 def with_interval(row: Any) -> str:
-    """Returns an estimate and its interval."""
-    if math.isnan(row.low):
-        return number(row.estimate)
-    return f"{number(row.estimate)} ({number(row.low)} to {number(row.high)})"
+    """Returns an estimate and its interval; a difference with its sign."""
+    estimate, low, high = (number(value, row.is_difference) for value in (row.estimate, row.low, row.high))
+    return estimate if math.isnan(row.low) else f"{estimate} ({low} to {high})"
+
+
+def finding_name(finding: str) -> str:
+    """Returns the name of a finding, or that it is the mean of them, in words."""
+    return "mean of the findings" if finding == MEAN else finding.replace("_", " ")
 
 
 def rows_of(table: pd.DataFrame) -> list[list[str]]:
     """Returns the cells of a table of figures: network, finding, group, metric, figure with interval, n, note."""
     rows = []
     for row in table.itertuples(index=False):
-        group = "" if row.group == ALL else f"{row.by}: {row.group}"
+        group = "" if row.group == ALL else f"{row.by.replace('_', ' ')} {row.group}"
         note = [row.note, "" if row.method == PATIENT_BOOTSTRAP else row.method]
         if row.holds is not None:
             note.insert(0, "differs" if row.holds else "may be chance")
-        n = f"{row.images:,} images, {row.patients:,} patients, {row.positives:,} positive"
-        finding = "mean of the findings" if row.finding == MEAN else row.finding
-        cells = [row.network, finding, group, title(row.metric), with_interval(row), n, "; ".join(filter(None, note))]
-        rows.append(cells)
+        note = list(filter(None, note))
+        cells = [row.network, finding_name(row.finding), group, title(row.metric), with_interval(row), _n(row)]
+        rows.append([*cells, "; ".join(note)])
     return rows
 
 
+def _n(row: Any) -> str:
+    return f"{row.images:,} images, {row.patients:,} patients, {row.positives:,} positive"
+
+
 HEADER = ("network", "finding", "group", "figure", "estimate (95 % interval)", "n", "note")
+
+
+def side_by_side(table: pd.DataFrame, metrics: Sequence[str] = ()) -> list[list[str]]:
+    """Returns the cells of a table with a row for each network, finding and group, and a column for each metric.
+
+    An asterisk marks a difference that holds. DeLong's intervals have a column of their own.
+
+    Args:
+      table: Figures.
+      metrics: Those to show; all of the table's if there are none.
+
+    Returns:
+      The header, then the rows.
+    """
+    table = table[table["metric"].isin(metrics)] if metrics else table
+    titles = table["metric"].map(title).where(table["method"] == PATIENT_BOOTSTRAP, _DELONG)
+    columns = list(dict.fromkeys(titles))
+    several = table["network"].nunique() > 1
+    rows = [["Finding", "Images", "Patients", "Positive", *columns]]
+    keys = ["network", "finding", "by", "group"]
+    for (network, finding, by, group), of in table.assign(title=titles).groupby(keys, sort=False):
+        cells = {row.title: with_interval(row) + ("*" if row.holds else "") for row in of.itertuples(index=False)}
+        name = finding_name(finding) if group == ALL else f"{finding_name(finding)}, {by.replace('_', ' ')} {group}"
+        counts = [f"{of[count].iloc[0]:,}" for count in ("images", "patients", "positives")]
+        rows.append([f"{network}: {name}" if several else name, *counts, *(cells.get(name, "–") for name in columns)])
+    return rows
 
 
 def as_text(done: Evaluation) -> str:
@@ -84,9 +124,12 @@ def as_text(done: Evaluation) -> str:
         lines += ["", f"{', '.join(filter(None, [network, finding, group]))}: {n}"]
         figures = []
         for *_, figure, estimate, n_of_figure, note in cells:
-            notes = [*(part for part in note.split("; ") if part), *([n_of_figure] if n_of_figure != n else [])]
-            marks = " ".join(f"[{numbers.setdefault(part, len(numbers) + 1)}]" for part in notes)
-            figures.append([f"  {figure}", estimate, marks])
+            notes = [TOO_FEW if part.startswith(TOO_FEW) else part for part in note.split("; ") if part]
+            notes += [n_of_figure] if n_of_figure != n else []
+            said = [
+                part if len(part) <= _SHORT else f"[{numbers.setdefault(part, len(numbers) + 1)}]" for part in notes
+            ]
+            figures.append([f"  {figure}", estimate, ", ".join(said)])
         lines += aligned(figures)
     return "\n".join([*lines, "", *(f"[{number}] {note}" for note, number in numbers.items())]).rstrip()
 
@@ -95,68 +138,6 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Returns a line for each row, with its cells in columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
-def as_markdown(done: Evaluation) -> str:
-    """Returns the figures as a table in Markdown."""
-    lines = [[cell.replace("|", r"\|") for cell in row] for row in [HEADER, *rows_of(done.figures)]]
-    rule = ["---"] * len(HEADER)
-    return "\n".join(f"| {' | '.join(row)} |" for row in [lines[0], rule, *lines[1:]]) + "\n"
-
-
-def as_latex(done: Evaluation) -> str:
-    """Returns the figures as a LaTeX table of the package booktabs, without notes, which belong into the caption."""
-    header, *rows = ([_latex(cell) for cell in row[:-1]] for row in [HEADER, *rows_of(done.figures)])
-    body = [rf"{' & '.join(row)} \\" for row in rows]
-    columns = "l" * len(header)
-    return "\n".join(
-        [
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            rf"{' & '.join(header)} \\",
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            "",
-        ]
-    )
-
-
-def _latex(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "–": "--"} | {c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}"}
-    return "".join(special.get(c, c) for c in text)
-
-
-def as_json(done: Evaluation, shortcuts: Mapping[str, pd.DataFrame]) -> str:
-    """Returns an evaluation as JSON, the content of metrics.json. What is not defined is null."""
-    built = done.built
-    content = {
-        "generator": GENERATOR,
-        "dataset": built.full_name,
-        "version": built.version,
-        "subset": done.subset,
-        "against": done.against,
-        "networks": list(done.scores),
-        "images": len(done.images),
-        "patients": int(done.images["patient_id"].nunique()),
-        "bootstrap": done.bootstrap,
-        "seed": done.seed,
-        "caveats": list(done.caveats),
-        "figures": _records(done.figures),
-        "shortcuts": {name: _records(table) for name, table in shortcuts.items()},
-    }
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{name: _plain(value) for name, value in row.items()} for row in table.to_dict("records")]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    return value.item() if hasattr(value, "item") else value
 
 
 def shortcuts_as_text(table: pd.DataFrame) -> str:

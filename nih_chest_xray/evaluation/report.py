@@ -6,14 +6,13 @@ import base64
 import dataclasses
 import tempfile
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import tensorflow_datasets as tfds
 
-from nih_chest_xray.errors import CatalogError, UsageError
+from nih_chest_xray.errors import CatalogError, ImageError, UsageError, one_line
 
 try:
     import jinja2  # noqa: F401
@@ -24,15 +23,18 @@ except ImportError as error:
     ) from error
 
 from nih_chest_xray.catalog.charts import Table
+from nih_chest_xray.catalog.datasets import Built, damaged
 from nih_chest_xray.catalog.gallery import SIDE, Picture, make_picture
 from nih_chest_xray.catalog.page import render
-from nih_chest_xray.evaluation import printed
+from nih_chest_xray.catalog.reports import METRICS
+from nih_chest_xray.evaluation import exports, printed
 from nih_chest_xray.evaluation.evaluate import Evaluation
+from nih_chest_xray.evaluation.examples import find_examples
 from nih_chest_xray.evaluation.plots import draw_plots
-from nih_chest_xray.evaluation.sampled import ALL, MEAN, PATIENT_BOOTSTRAP
+from nih_chest_xray.evaluation.sampled import ALL
 from nih_chest_xray.vocabulary import NO_FINDING
 
-PAGE, METRICS, MARKDOWN, LATEX = "index.html", "metrics.json", "figures.md", "figures.tex"
+PAGE, MARKDOWN, LATEX = "index.html", "figures.md", "figures.tex"
 _WORST = 4
 """Pictures of each kind of error."""
 _FIRST_CLASS = "Nodule"
@@ -52,12 +54,16 @@ class Errors:
     pictures: tuple[Picture, ...]
 
 
-def require_new_folder(out: Path) -> None:
-    """Raises an error if a folder for a report is not a new or empty one.
+def require_new_folder(out: Path, built: Built) -> None:
+    """Raises an error if a folder for a report is not a new or empty one, or would be taken for a dataset's.
 
     Raises:
-      UsageError: It holds something, or is no folder.
+      UsageError: It holds something, or is no folder; it is in the dataset, or has the name of a version.
     """
+    if out.resolve().is_relative_to(Path(built.path).resolve()):
+        raise UsageError(f"{out} is in the dataset, where no other file belongs; name a folder beside it")
+    if tfds.core.Version.is_valid(out.name):
+        raise UsageError(f"{out} has the name of a version, so that TFDS would take it for a dataset; name another")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists; name another --out, so that nothing is replaced")
 
@@ -74,15 +80,16 @@ def write_report(done: Evaluation, shortcuts: Mapping[str, pd.DataFrame], out: P
       The path of the page.
 
     Raises:
-      UsageError: The folder holds something.
+      UsageError: The folder holds something, or belongs to a dataset.
+      CatalogError: An image of the dataset cannot be read.
       OSError: It cannot be written.
     """
-    require_new_folder(out)
+    require_new_folder(out, done.built)
     files = {
-        MARKDOWN: printed.as_markdown(done),
-        LATEX: printed.as_latex(done),
+        MARKDOWN: exports.as_markdown(done),
+        LATEX: exports.as_latex(done),
         PAGE: _page(done, shortcuts),
-        METRICS: printed.as_json(done, shortcuts),  # The last: what has it is whole.
+        METRICS: exports.as_json(done, shortcuts),  # The last: what has it is whole.
     }
     out.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
@@ -92,15 +99,19 @@ def write_report(done: Evaluation, shortcuts: Mapping[str, pd.DataFrame], out: P
 
 def _page(done: Evaluation, shortcuts: Mapping[str, pd.DataFrame]) -> str:
     figures = done.figures
-    plain = figures[(figures["method"] == PATIENT_BOOTSTRAP) & figures["holds"].isna()]
+    plain, differences = (figures[figures["is_difference"] == value] for value in (False, True))
     return render(
         "report.html.jinja",
         done=done,
         built=done.built,
         facts=_facts(done),
-        overview=_overview(plain[plain["group"] == ALL], "Figures with their 95 % intervals"),
-        groups=_overview(plain[plain["group"] != ALL], "Figures of each group"),
-        differences=_differences(figures[figures["holds"].notna()]),
+        overview=_table(plain[plain["group"] == ALL], "Figures with their 95 % intervals"),
+        groups=_table(plain[plain["group"] != ALL], "Figures of each group"),
+        networks=_table(differences[differences["group"] == ALL], "Differences of the networks on the same images"),
+        between_groups=_table(
+            differences[(differences["group"] != ALL) & differences["network"].isin(done.scores)],
+            "Differences of each group from the largest",
+        ),
         every=Table("All figures", printed.HEADER, tuple(tuple(row) for row in printed.rows_of(figures))),
         shortcuts=[_shortcuts(name, table) for name, table in shortcuts.items()],
         told=[*done.caveats, *(text for table in shortcuts.values() for text in printed.followed(table))],
@@ -121,31 +132,12 @@ def _facts(done: Evaluation) -> list[tuple[str, str]]:
     ]
 
 
-def _overview(figures: pd.DataFrame, caption: str) -> Table | None:
+def _table(figures: pd.DataFrame, caption: str) -> Table | None:
     """Returns a table with a row for each network, finding and group, and a column for each metric."""
     if figures.empty:
         return None
-    metrics = list(dict.fromkeys(figures["metric"]))
-    several = figures["network"].nunique() > 1
-    rows = []
-    for (network, finding, by, group), of in figures.groupby(["network", "finding", "by", "group"], sort=False):
-        first = of.iloc[0]
-        of_metric = {row.metric: printed.with_interval(row) for row in of.itertuples(index=False)}
-        name = "mean of the findings" if finding == MEAN else finding
-        name = name if group == ALL else f"{name}, {by} {group}"
-        n = f"{first.images:,}", f"{first.patients:,}", f"{first.positives:,}"
-        rows.append(
-            (f"{network}: {name}" if several else name, *n, *(of_metric.get(metric, "–") for metric in metrics))
-        )
-    header = ("Finding", "Images", "Patients", "Positive", *map(printed.title, metrics))
-    return Table(caption, header, tuple(rows))
-
-
-def _differences(figures: pd.DataFrame) -> Table | None:
-    if figures.empty:
-        return None
-    rows = tuple(tuple(row) for row in printed.rows_of(figures))
-    return Table("Differences, with 95 % intervals of the same resamples", printed.HEADER, rows)
+    header, *rows = printed.side_by_side(figures)
+    return Table(caption, tuple(header), tuple(map(tuple, rows)))
 
 
 def _shortcuts(name: str, table: pd.DataFrame) -> Table:
@@ -176,25 +168,16 @@ def _pictures(done: Evaluation, scores: Mapping[str, float]) -> dict[str, Pictur
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         (folder / "images").mkdir()
-        for name, example in _examples(done, set(scores)):
+        for name, example in find_examples(done.built, done.subset, list(scores)):
             row = done.images.loc[name]
             findings = () if row["findings"] == NO_FINDING else tuple(row["findings"].split("|"))
             text = {"image_name": name, "findings": findings, "patient_age": int(row["patient_age"])}
             facts = types.SimpleNamespace(**{**row.to_dict(), **text})
-            picture = make_picture(done.built, facts, example, folder)
+            try:
+                picture = make_picture(done.built, facts, example, folder)
+            except (ImageError, ValueError) as error:
+                raise damaged(done.built.path, f"the image of {name} ({one_line(error)})") from error
             content = base64.b64encode((folder / picture.file).read_bytes()).decode()
             details = f"score {scores[name]:.3f}, {picture.details}"
             pictures[name] = dataclasses.replace(picture, file=f"data:image/jpeg;base64,{content}", details=details)
     return pictures
-
-
-def _examples(done: Evaluation, names: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    raw = {"image": tfds.decode.SkipDecoding()}
-    builder = done.built.builder
-    if done.built.file_format == "array_record":
-        examples = builder.as_data_source(done.subset, decoders=raw)
-    else:
-        examples = tfds.as_numpy(builder.as_dataset(split=done.subset, decoders=raw))
-    for example in examples:
-        if (name := example["image_name"].decode()) in names:
-            yield name, example

@@ -99,6 +99,7 @@ class Figure:
       estimate: The metric of the images as they are, NaN if undefined.
       low: Lower end of the 95 % interval, NaN if there is none.
       high: Upper end, NaN if there is none.
+      is_difference: Whether it is a difference of groups or networks.
       holds: Of a difference with an interval, whether the interval leaves out 0; else None.
       counts: Its n: images, patients and positives, of `Images.counts`.
       note: Why there is no estimate or interval, and what else to know; may be empty.
@@ -109,6 +110,7 @@ class Figure:
     estimate: float
     low: float
     high: float
+    is_difference: bool
     holds: bool | None
     counts: dict[str, int]
     note: str
@@ -128,6 +130,7 @@ def with_interval(sampled: Sampled, made: Interval, method: str) -> Figure:
         estimate=sampled.estimate,
         low=made.low,
         high=made.high,
+        is_difference=sampled.is_difference,
         holds=bool(made.low > 0 or made.high < 0) if sampled.is_difference and np.isfinite(made.low) else None,
         counts=sampled.images.counts(),
         note="; ".join(filter(None, [sampled.note, made.note])),
@@ -139,12 +142,13 @@ def to_table(made: Iterable[Figure]) -> pd.DataFrame:
 
     Returns:
       A row for each figure, with the columns network, finding, by, group, metric and method (str), estimate, low and
-      high (float64), holds (True, False or None), images, patients and positives (int64), note (str).
+      high (float64), is_difference (bool), holds (True, False or None), images, patients and positives (int64), note
+      (str).
     """
     rows = [
         {
             **vars(figure.subject),
-            **{name: getattr(figure, name) for name in ("method", "estimate", "low", "high", "holds")},
+            **{name: getattr(figure, name) for name in ("method", "estimate", "low", "high", "is_difference", "holds")},
             **figure.counts,
             "note": figure.note,
         }

@@ -14,9 +14,11 @@ from etils import epath
 
 from nih_chest_xray.catalog.datasets import Built, find_datasets
 from nih_chest_xray.errors import UsageError
+from nih_chest_xray.evaluation.examples import read_examples
+from nih_chest_xray.evaluation.images import column_of
 from nih_chest_xray.evaluation.inputs import MISSING
 from nih_chest_xray.evaluation.subgroups import Group, age_bands, by_votes, groups_by, groups_of_positives
-from nih_chest_xray.vocabulary import EXPERT_FINDINGS, FINDINGS, NO_AUGMENTATION, SOURCE_SIZE
+from nih_chest_xray.vocabulary import EXPERT_FINDINGS, FINDINGS, SOURCE_SIZE
 
 AGAINST = ("label", "findings", "expert_labels", "expert_findings", "reader_votes", "nodule_votes")
 """What scores may be evaluated against: features of the dataset."""
@@ -32,11 +34,13 @@ def open_dataset(dataset: Any) -> Built:
     """Opens a built dataset.
 
     Args:
-      dataset: A builder of TFDS, or the folder of a dataset or of a data_dir with one config.
+      dataset: A builder of TFDS, the folder of a dataset or of a data_dir with one config, or a dataset that is open.
 
     Raises:
       CatalogError, UsageError: The folder holds no such dataset, or several.
     """
+    if isinstance(dataset, Built):
+        return dataset
     folder = dataset.data_dir if isinstance(dataset, tfds.core.DatasetBuilder) else os.fspath(dataset)
     found = find_datasets(folder)
     if len(found) > 1:
@@ -44,31 +48,6 @@ def open_dataset(dataset: Any) -> Built:
             f"{folder} has the datasets {', '.join(built.config_name for built in found)}; name one's folder"
         )
     return found[0]
-
-
-def read_images(built: Built, subset: str) -> pd.DataFrame:
-    """Returns what examples.csv says of the images of a subset; augmented copies are left out.
-
-    Returns:
-      A row for each image, indexed by `image_name` in sorted order, with the other columns as text.
-
-    Raises:
-      UsageError: The dataset has no such subset, or the file is not its table of examples.
-    """
-    if subset not in built.subsets:
-        raise UsageError(f"{built.path} has no subset {subset!r}; expected one of {', '.join(built.subsets)}")
-    path = built.path / "examples.csv"
-    try:
-        with path.open() as file:
-            table = pd.read_csv(file, dtype=str, keep_default_na=False)
-        listed = ["image_name", "label", "subset"]
-        same = table[listed].to_numpy().tolist() == built.table[listed].to_numpy().tolist()
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); `nih-chest-xray verify` says what is wrong") from error
-    if not same:
-        raise UsageError(f"{path} does not list the examples of metadata.csv; `nih-chest-xray verify` says more")
-    images = table[(table["subset"] == subset) & (table["augmentation"] == NO_AUGMENTATION)]
-    return images.set_index("image_name").sort_index()
 
 
 def truth_of(built: Built, images: pd.DataFrame, against: str) -> tuple[pd.DataFrame, str | None]:
@@ -125,8 +104,7 @@ def _any_of(truth: pd.DataFrame, positive: frozenset[str]) -> str:
 
 
 def _columns(images: pd.DataFrame, feature: str, names: Sequence[str]) -> pd.DataFrame:
-    columns = {name: images[f"{feature}_{name.lower().replace(' ', '_')}"].astype(np.int64) for name in names}
-    return pd.DataFrame(columns)
+    return pd.DataFrame({name: images[column_of(feature, name)].astype(np.int64) for name in names})
 
 
 def _votes(images: pd.DataFrame, against: str) -> tuple[pd.DataFrame, list[Group]]:
@@ -186,33 +164,14 @@ def _nodule_size(image: pd.Series, side: int) -> str | None:
         return None
     across, down = float(image["mm_per_pixel_x"]) * side, float(image["mm_per_pixel_y"]) * side
     mm = max(max((xmax - xmin) * across, (ymax - ymin) * down) for ymin, xmin, ymax, xmax in boxes)
-    return (
-        f"{_LARGE} mm or more"
-        if mm >= _LARGE
-        else f"{_MEDIUM} to {_LARGE} mm"
-        if mm >= _MEDIUM
-        else f"below {_MEDIUM} mm"
-    )
+    if mm >= _LARGE:
+        return f"{_LARGE} mm or more"
+    return f"{_MEDIUM} to {_LARGE} mm" if mm >= _MEDIUM else f"below {_MEDIUM} mm"
 
 
 def names_in_order(built: Built, subset: str) -> Callable[[], list[str]]:
     """Returns a function that reads a subset's image names in the order in which TFDS reads its examples."""
-
-    def read() -> list[str]:
-        wanted = {"image": tfds.decode.SkipDecoding()}
-        if built.file_format == "array_record":
-            source = built.builder.as_data_source(subset, decoders=wanted)
-            return [example["image_name"].decode() for example in source]
-        only = tfds.decode.PartialDecoding({"image_name": True})
-        examples = built.builder.as_dataset(split=subset, decoders=only)
-        return [example["image_name"].decode() for example in tfds.as_numpy(examples)]
-
-    return read
-
-
-def patients_of(images: pd.DataFrame) -> pd.Series:
-    """Returns the patient of each image."""
-    return images["patient_id"].astype(np.int64)
+    return lambda: [name for name, _ in read_examples(built, subset)]
 
 
 def training_patients(dataset: epath.PathLike) -> tuple[Built, frozenset[int]]:
