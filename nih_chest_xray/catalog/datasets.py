@@ -7,6 +7,7 @@ import datetime
 import functools
 import json
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from etils import epath
 
 from nih_chest_xray.building.features import differences, label_files
 from nih_chest_xray.config import NihChestXrayConfig
-from nih_chest_xray.errors import CatalogError, DatasetError, shown
+from nih_chest_xray.errors import CatalogError, DatasetError, first_line, shown
 from nih_chest_xray.tasks import Task
 from nih_chest_xray.verification.dataset_folder import (
     dataset_folders,
@@ -184,6 +185,13 @@ def damaged(folder: epath.Path, problem: object) -> CatalogError:
     """Returns the error for a dataset that cannot be read."""
     quoted = shlex.quote(os.fspath(folder))
     return CatalogError(f"{folder} cannot be read: {problem}; `nih-chest-xray verify {quoted}` says what is wrong")
+
+
+def damaged_records(built: Built, error: Exception) -> CatalogError:
+    """Returns the error for records that cannot be read."""
+    # TensorFlow puts the names of its operations around its messages.
+    problem = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*", "", first_line(error))
+    return damaged(built.path, f"its records ({problem})")
 
 
 def refuse_overlong_records(built: Built) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,8 +9,8 @@ import numpy as np
 import pandas as pd
 import tensorflow_datasets as tfds
 
-from nih_chest_xray.catalog.datasets import Built, damaged, refuse_overlong_records
-from nih_chest_xray.errors import first_line, shown
+from nih_chest_xray.catalog.datasets import Built, damaged, damaged_records, refuse_overlong_records
+from nih_chest_xray.errors import shown
 from nih_chest_xray.planning.summary import summarise
 from nih_chest_xray.vocabulary import (
     FINDINGS,
@@ -53,9 +52,7 @@ def read_examples(built: Built, read: Callable[[], object]) -> pd.DataFrame:
     try:
         examples = _read_records(built, read)
     except Exception as error:  # A damaged file can cause any error in TensorFlow, Arrow or array_record.
-        # TensorFlow puts the names of its operations around its messages.
-        problem = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*", "", first_line(error))
-        raise damaged(built.path, f"its records ({problem})") from error
+        raise damaged_records(built, error) from error
     for row in examples.itertuples(index=False):
         if source_of(row.image_name) is None:
             raise damaged(built.path, f"a record has the image name {shown(row.image_name)}, which is not valid")

@@ -73,6 +73,11 @@ def caveats(built: Built, subset: str, truth: pd.DataFrame, against: str, checke
             "The truth is text-mined from radiology reports, not read from the images: of the images that radiologists"
             " call nodule or mass it has 256 of 605. A network that learns its mistakes scores better than it should."
         )
+    if against.endswith("_votes"):
+        yield (
+            "An image is positive if a reader says yes, and negative if all say no: that is less than what they would"
+            " agree on. The groups show how many said yes."
+        )
     if built.task.read_by_radiologists and not checked and not built.synthetic:
         yield (
             "Radiologists read images of patients who are in the training subset of nodule (617 of 860): a network that"

@@ -16,6 +16,8 @@ _STROKE = 0.03
 _RAISED, _SHARP = 0.15, 0.14
 """How far a stroke rises above its surroundings, and a pixel's neighbours differ at its edge, as shares of the grey
 values' spread. Bones rise as far, but their edges are soft."""
+_EDGE = 0.005
+"""Width of a sharp edge, as a share of the image's side."""
 _GAP = 0.012
 """How far apart the letters of a marker may be, as a share of the image's side."""
 _SMALLEST, _LONGEST = 1e-4, 0.15
@@ -54,7 +56,7 @@ def markers(image: np.ndarray) -> np.ndarray:
     low, high = np.percentile(image, [1, 99])
     stroke = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_odd(_STROKE * side),) * 2)
     raised = cv2.morphologyEx(image, cv2.MORPH_TOPHAT, stroke, borderType=cv2.BORDER_REFLECT)
-    edges = cv2.morphologyEx(image, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    edges = cv2.morphologyEx(image, cv2.MORPH_GRADIENT, np.ones((_odd(_EDGE * side),) * 2, np.uint8))
     strokes = ((raised > _RAISED * (high - low)) & (edges > _SHARP * (high - low))).astype(np.uint8)
     strokes[round(_TOP * side) :] = 0
     strokes[:, round(_SIDES * side) : side - round(_SIDES * side)] = 0

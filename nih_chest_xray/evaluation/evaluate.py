@@ -11,7 +11,7 @@ import pandas as pd
 from etils import epath
 
 from nih_chest_xray.catalog.datasets import Built
-from nih_chest_xray.errors import ScoreError
+from nih_chest_xray.errors import ScoreError, UsageError
 from nih_chest_xray.evaluation import caveats, truths
 from nih_chest_xray.evaluation.figures import figures, thresholds_of
 from nih_chest_xray.evaluation.images import patients_of, read_images
@@ -20,6 +20,8 @@ from nih_chest_xray.vocabulary import IMAGES, IMAGES_WITH
 
 NETWORK, OTHER = "network", "other"
 """Names of the networks in the table of figures, if the caller gives none."""
+MOST_RESAMPLES = 100_000
+"""More would take memory and change no figure's second place."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,13 +111,18 @@ def run(
       validation: Scores of the validation subset, of each network in turn, of which thresholds are chosen. Without them
         thresholds are chosen on the same images, and the figures say so.
       trained_on: The folder of the dataset that the network was trained on, to check that no patient is in both.
-      bootstrap: Number of resamples of the patients, at least 2.
+      bootstrap: Number of resamples of the patients, from 2 to `MOST_RESAMPLES`.
       seed: Seed of the resamples.
       names: The names of the network and of the other one, in the figures.
 
     Raises:
       ScoreError, UsageError, CatalogError: As `evaluate`.
     """
+    if not 2 <= bootstrap <= MOST_RESAMPLES or seed < 0:
+        raise UsageError(
+            f"bootstrap is {bootstrap} and seed {seed}; expected from 2 to {MOST_RESAMPLES:,} resamples, and a seed of"
+            " at least 0"
+        )
     built = truths.open_dataset(dataset)
     caveats.refuse_training(built, split)
     images = read_images(built, split)

@@ -7,8 +7,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from nih_chest_xray.catalog.datasets import Built, damaged, refuse_overlong_records
-from nih_chest_xray.errors import first_line
+from nih_chest_xray.catalog.datasets import Built, damaged, damaged_records, refuse_overlong_records
 
 
 def read_examples(built: Built, subset: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -27,7 +26,7 @@ def read_examples(built: Built, subset: str) -> Iterator[tuple[str, dict[str, An
         for example in examples:
             yield example["image_name"].decode(), example
     except Exception as error:  # A damaged file can cause any error in TensorFlow, Arrow or array_record.
-        raise damaged(built.path, f"its records ({first_line(error)})") from error
+        raise damaged_records(built, error) from error
 
 
 def find_examples(built: Built, subset: str, names: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -50,9 +51,15 @@ def read_images(built: Built, subset: str) -> pd.DataFrame:
     path = built.path / FILE
     try:
         content = io.BytesIO(read_small(path))
-        # Without `index_col`, rows that are all longer than the header would be shifted against it.
-        table = pd.read_csv(content, dtype=str, keep_default_na=False, index_col=False)
-    except (OSError, ValueError) as error:  # Of pandas' parser too, and of text that is not UTF-8.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # Without `index_col`, rows that are all longer than the header would be shifted against it.
+            table = pd.read_csv(content, dtype=str, keep_default_na=False, index_col=False)
+    except (
+        OSError,
+        ValueError,
+        pd.errors.ParserWarning,
+    ) as error:  # Or not UTF-8.
         raise UsageError(f"{path} cannot be read ({line(str(error), 300)}); {_VERIFY}") from error
     kinds = dict(_kinds(built))
     if lacking := [name for name in (*COLUMNS, *kinds) if name not in table]:

@@ -124,7 +124,7 @@ def as_text(done: Evaluation) -> str:
         lines += ["", f"{', '.join(filter(None, [network, finding, group]))}: {n}"]
         figures = []
         for *_, figure, estimate, n_of_figure, note in cells:
-            notes = [TOO_FEW if part.startswith(TOO_FEW) else part for part in note.split("; ") if part]
+            notes = [_brief(part) for part in note.split("; ") if part]
             notes += [n_of_figure] if n_of_figure != n else []
             said = [
                 part if len(part) <= _SHORT else f"[{numbers.setdefault(part, len(numbers) + 1)}]" for part in notes
@@ -132,6 +132,11 @@ def as_text(done: Evaluation) -> str:
             figures.append([f"  {figure}", estimate, ", ".join(said)])
         lines += aligned(figures)
     return "\n".join([*lines, "", *(f"[{number}] {note}" for note, number in numbers.items())]).rstrip()
+
+
+def _brief(note: str) -> str:
+    """Returns a note without the number of patients, which would make every group's another one."""
+    return TOO_FEW if note.startswith(TOO_FEW) else note
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -152,7 +157,7 @@ def shortcut_rows(table: pd.DataFrame) -> list[list[str]]:
         difference = "" if math.isnan(row.difference) else f"{row.difference:+.3f}"
         if not math.isnan(row.low):
             difference += f" ({row.low:+.3f} to {row.high:+.3f})"
-        said = {True: "the network follows this", False: "", None: row.note}[row.follows]
+        said = {True: "the network follows this", False: "", None: _brief(row.note)}[row.follows]
         rows.append([row.change, number(row.score), difference, f"{row.images} images, {row.patients} patients", said])
     return rows
 

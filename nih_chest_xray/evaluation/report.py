@@ -136,8 +136,13 @@ def _table(figures: pd.DataFrame, caption: str) -> Table | None:
     """Returns a table with a row for each network, finding and group, and a column for each metric."""
     if figures.empty:
         return None
-    header, *rows = printed.side_by_side(figures)
-    return Table(caption, tuple(header), tuple(map(tuple, rows)))
+    # The counts last: on a phone the first columns are all that is seen without scrolling.
+    header, *rows = (
+        (finding, *estimates, *counts)
+        for finding, *cells in printed.side_by_side(figures)
+        for counts, estimates in [(cells[:3], cells[3:])]
+    )
+    return Table(caption, header, tuple(rows))
 
 
 def _shortcuts(name: str, table: pd.DataFrame) -> Table:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from nih_chest_xray.errors import ScoreError, shown
+from nih_chest_xray.errors import ScoreError, line, shown
 from nih_chest_xray.vocabulary import finding_of, image_name, source_of
 
 NAME, SCORE = "image_name", "score"
@@ -39,9 +39,9 @@ def read_scores(path: epath.PathLike) -> pd.DataFrame:
     try:
         with file.open("rb") as content:
             return read(content, **({"compression": "gzip"} if file.name.lower().endswith(".gz") else {}))
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, ImportError) as error:  # The last: pandas reads Parquet with pyarrow.
         raise ScoreError(
-            f"{file} is not a table in {file.suffix} ({error}); write it with pandas, for example"
+            f"{file} is not a table in {file.suffix} ({line(str(error), 200)}); write it with pandas, for example"
         ) from error
 
 
@@ -54,20 +54,28 @@ def table_of(scores: Any, names: Callable[[], Sequence[str]]) -> pd.DataFrame:
       names: Returns the subset's image names in that order; asked for only if `scores` has no names.
 
     Raises:
-      ScoreError: An array has another length than the subset.
+      ScoreError: An array has another length than the subset, or is not of numbers.
     """
     if isinstance(scores, pd.DataFrame):
-        return scores if NAME in scores else scores.rename_axis(NAME).reset_index()
+        named = NAME in scores or isinstance(scores.index, pd.RangeIndex)
+        return scores if named else scores.rename_axis(NAME).reset_index()
     if isinstance(scores, Mapping):
         keys = [name.decode() if isinstance(name, bytes) else name for name in scores]
-        values = np.asarray(list(scores.values()), np.float64)
+        values = _numbers(list(scores.values()))
     else:
-        keys, values = list(names()), np.asarray(scores, np.float64)
+        values, keys = np.atleast_1d(_numbers(scores)), list(names())
         if len(values) != len(keys):
             raise ScoreError(f"{len(values):,} scores for {len(keys):,} images; expected one for each, in their order")
-    values = values.reshape(len(values), -1)
+    values = values.reshape(len(values), -1) if len(values) else values.reshape(0, 1)
     columns = [SCORE] if values.shape[1] == 1 else list(range(values.shape[1]))
     return pd.DataFrame(values, columns=columns).assign(**{NAME: keys})
+
+
+def _numbers(values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values, np.float64)
+    except (ValueError, TypeError) as error:
+        raise ScoreError(f"the scores are no array of numbers ({line(str(error), 200)})") from error
 
 
 def check_scores(
@@ -100,6 +108,8 @@ def check_scores(
         raise ScoreError(
             f"the columns are {_listed(table.columns)}; expected {NAME}, and {SCORE} or a column for each class"
         )
+    if table.empty:
+        raise ScoreError(f"there are no scores; expected one for each of the {len(images):,} images of {subset}")
     names = table[NAME].astype(str)
     names = names.map(lambda name: name if source_of(name) else image_name(name) or name)
     if (copies := names[names.map(lambda name: source_of(name) not in (None, name))]).any():
@@ -121,6 +131,7 @@ def check_scores(
     if bad.any():
         row, column = np.argwhere(bad)[0]
         value = scores.iloc[row, column]
+        value = value.item() if isinstance(value, np.generic) else value
         raise ScoreError(
             f"{scores.index[row]}: {scores.columns[column]} is {shown(value)}; expected a finite number"
             f" ({int(bad.sum()):,} are not)"
@@ -136,6 +147,8 @@ def _of_classes(scores: pd.DataFrame, classes: Sequence[str], single: str | None
         return scores.set_axis([single], axis=1)
     if list(scores.columns) == list(range(len(classes))):
         return scores.set_axis(list(classes), axis=1)
+    if SCORE in scores:
+        raise ScoreError(f"the columns are {NAME}, {_listed(scores.columns)}; expected {SCORE} and no other column")
     spelt = {_plain(name): name for name in classes}
     found = {column: spelt.get(_plain(str(column))) for column in scores.columns}
     if unknown := [column for column, name in found.items() if name is None]:
