@@ -320,8 +320,8 @@ def _add_evaluate(commands: Any) -> None:
         "SCORES is a CSV or Parquet file with the columns image_name and score, or image_name and a column for each"
         " class. Every figure has a 95 % interval by a bootstrap of patients. Exits with 0 if there are figures,"
         " else with 2.",
-        "evaluate scores.csv ~/tensorflow_datasets/nih_chest_xray/nodule/2.0.0",
-        "evaluate scores.csv DATASET --by patient_sex,view_position,age --compare other.csv --out report",
+        "evaluate scores.csv ~/tensorflow_datasets/nih_chest_xray/nodule",
+        "evaluate a.csv DATASET --compare b.csv --by age --out report",
     )
     parser.add_argument("scores", metavar="SCORES", type=os.path.expanduser, help="the file of a network's scores")
     parser.add_argument("dataset", metavar="DATASET", type=os.path.expanduser, help=_BUILT)

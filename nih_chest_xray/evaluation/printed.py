@@ -126,9 +126,8 @@ def as_text(done: Evaluation) -> str:
         for *_, figure, estimate, n_of_figure, note in cells:
             notes = [_brief(part) for part in note.split("; ") if part]
             notes += [n_of_figure] if n_of_figure != n else []
-            said = [
-                part if len(part) <= _SHORT else f"[{numbers.setdefault(part, len(numbers) + 1)}]" for part in notes
-            ]
+            below = sorted(numbers.setdefault(part, len(numbers) + 1) for part in notes if len(part) > _SHORT)
+            said = [part for part in notes if len(part) <= _SHORT] + [f"[{mark}]" for mark in below]
             figures.append([f"  {figure}", estimate, ", ".join(said)])
         lines += aligned(figures)
     return "\n".join([*lines, "", *(f"[{number}] {note}" for note, number in numbers.items())]).rstrip()
