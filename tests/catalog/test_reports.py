@@ -121,6 +121,7 @@ def changed(key, value, figure=None):
         changed("estimate", "0.9", 0),
         changed("estimate", 1e400, 0),
         changed("is_difference", None, 0),
+        changed("is_difference", True, 0),
         changed("positives", 0.5, 0),
         changed("note", {"a": 1}, 0),
     ],

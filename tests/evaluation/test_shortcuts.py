@@ -40,6 +40,12 @@ def test_a_letter_beside_the_neck_is_painted_over_and_a_soft_bone_is_not(side):
     assert np.array_equal(painted[mask == 0], marked[mask == 0])
 
 
+def test_a_small_bright_shape_with_soft_edges_is_no_marker():
+    y, x = np.mgrid[:512, :512] / 512
+    shape = chest(512) + 50 * np.exp(-((y - 0.1) ** 2 + (x - 0.85) ** 2) * 2700)
+    assert not changes.markers(shape.astype(np.uint8)).any()
+
+
 def test_a_letter_in_the_lungs_stays():
     marked = with_letter(chest(), 150, 120)
     assert np.array_equal(changes.unmarked(marked, 1), marked)

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 
+import pandas as pd
 import pytest
 
 from nih_chest_xray.errors import CatalogError, UsageError
@@ -106,6 +107,22 @@ def test_a_nodules_size_is_the_longer_side_of_its_largest_box_in_mm(sound, rows_
             seen.add(name)
     assert seen == by_size.keys()
     assert all(negatives <= group for group in by_size.values())
+
+
+@pytest.mark.parametrize(
+    ("box", "mm", "expected"),
+    [
+        ([0.0, 0.0, 0.1, 0.2], ("0.2", "0.1"), "20 mm or more"),  # 40 mm across, 10 mm down, of 1,000 pixels.
+        ([0.0, 0.0, 0.2, 0.05], ("0.2", "0.1"), "20 mm or more"),  # 10 mm across, 20 mm down.
+        ([0.0, 0.0, 0.15, 0.05], ("0.1", "0.1"), "10 to 20 mm"),
+        ([0.5, 0.5, 0.55, 0.55], ("0.1", "0.1"), "below 10 mm"),
+    ],
+)
+def test_a_box_is_measured_across_and_down(box, mm, expected):
+    row = {"bboxes": json.dumps([[box, "Nodule"], [[0, 0, 1, 1], "Mass"]])}
+    row |= {"mm_per_pixel_x": mm[0], "mm_per_pixel_y": mm[1]}
+    assert truths._nodule_size(pd.Series(row), 1000) == expected
+    assert truths._nodule_size(pd.Series(row | {"bboxes": '[[[0, 0, 1, 1], "Mass"]]'}), 1000) is None
 
 
 def test_groups_are_by_sex_view_and_age(sound):
