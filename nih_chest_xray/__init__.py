@@ -4,6 +4,7 @@ Importing this package registers the dataset: `tfds.load('nih_chest_xray')` and 
 nih_chest_xray` find it.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from nih_chest_xray.config import NihChestXrayConfig
@@ -11,6 +12,7 @@ from nih_chest_xray.images.augmentation import register_augmentation
 from nih_chest_xray.nih_chest_xray_dataset_builder import Builder
 
 if TYPE_CHECKING:
+    from nih_chest_xray.evaluation.evaluate import evaluate
     from nih_chest_xray.planning.splitters import BalancedGroupKFold, BalancedGroupShuffleSplit
 
 __version__ = "2.0.0"
@@ -20,17 +22,17 @@ __all__ = [
     "BalancedGroupShuffleSplit",
     "Builder",
     "NihChestXrayConfig",
+    "evaluate",
     "register_augmentation",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the splitters when they are asked for: scikit-learn takes a second."""
+    """Imports what needs scikit-learn when it is asked for: that takes a second."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from nih_chest_xray.planning import splitters
-
-    return getattr(splitters, name)
+    module = "evaluation.evaluate" if name == "evaluate" else "planning.splitters"
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)
 
 
 def __dir__() -> list[str]:

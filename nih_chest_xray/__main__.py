@@ -19,7 +19,7 @@ from typing import Any
 from absl import logging
 
 import nih_chest_xray
-from nih_chest_xray.errors import CatalogError, UsageError, line
+from nih_chest_xray.errors import CatalogError, TableError, UsageError, line
 from nih_chest_xray.system.bars import say
 
 _DIR = "the folder with the NIH's files; it is only read"
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"nih-chest-xray {nih_chest_xray.__version__}")
     commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
-    for add in (_add_configs, _add_check, _add_build, _add_verify, _add_catalog):
+    for add in (_add_configs, _add_check, _add_build, _add_verify, _add_evaluate, _add_catalog):
         add(commands)
     parsed = parser.parse_args(arguments)
     try:
@@ -309,6 +309,83 @@ def _verify(parsed: argparse.Namespace) -> int:
     else:
         print("\n\n".join(f"{line(folder)}\n{report.as_text(checks)}" for folder, checks in done.items()))
     return int(any(map(report.failed, done.values())))
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "evaluate",
+        _evaluate,
+        "say how good a network's scores are, with intervals",
+        "SCORES is a CSV or Parquet file with the columns image_name and score, or image_name and a column for each"
+        " class. Every figure has a 95 % interval by a bootstrap of patients. Exits with 0 if there are figures,"
+        " else with 2.",
+        "evaluate scores.csv ~/tensorflow_datasets/nih_chest_xray/nodule",
+        "evaluate a.csv DATASET --compare b.csv --by age --out report",
+    )
+    parser.add_argument("scores", metavar="SCORES", type=os.path.expanduser, help="the file of a network's scores")
+    parser.add_argument("dataset", metavar="DATASET", type=os.path.expanduser, help=_BUILT)
+    parser.add_argument("--split", default="test", help="the subset to evaluate on (default: %(default)s)")
+    parser.add_argument(
+        "--against",
+        default="label",
+        metavar="FEATURE",
+        help="the truth: label, findings, expert_labels, expert_findings, reader_votes or nodule_votes (default:"
+        " %(default)s)",
+    )
+    parser.add_argument(
+        "--by",
+        default="",
+        metavar="NAMES",
+        help="groups to evaluate too: patient_sex, view_position, age, nodule_size, with commas",
+    )
+    parser.add_argument(
+        "--compare", metavar="SCORES", type=os.path.expanduser, help="another network's scores, for the difference"
+    )
+    parser.add_argument(
+        "--validation",
+        metavar="SCORES",
+        type=os.path.expanduser,
+        action="append",
+        default=[],
+        help="scores of the validation subset, to choose thresholds of; once for each network",
+    )
+    _add_option(
+        parser,
+        "--trained-on",
+        metavar="DATASET",
+        type=_folder,
+        help="the dataset that the network was trained on: no patient may be in both",
+    )
+    parser.add_argument(
+        "--shortcuts",
+        metavar="MODULE:FUNCTION",
+        help="a function from images (n, S, S, 1) uint8 to scores, to try on negatives that are rotated, flipped,"
+        " blackened in the corners, and without markers",
+    )
+    parser.add_argument(
+        "--bootstrap", type=_whole, default=2000, metavar="N", help="resamples of patients (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the resamples (default: %(default)s)")
+    parser.add_argument(
+        "--out", metavar="REPORT", type=_folder, help="a folder to write: a page, metrics.json, tables for a paper"
+    )
+
+
+def _evaluate(parsed: argparse.Namespace) -> int:
+    from nih_chest_xray.evaluation.command import evaluate_files
+
+    options = {name: value for name, value in vars(parsed).items() if name not in ("run", "by")}
+    by = [name for name in parsed.by.split(",") if name]
+    sys.path.insert(0, "")  # A module of --shortcuts may lie in the current folder, as for `python -m`.
+    try:
+        text, told = evaluate_files(**options, by=by)
+    except (UsageError, CatalogError, TableError, OSError) as error:
+        return _refuse("evaluate", error)
+    print(text)
+    for caveat in told:
+        say(f"warning: {line(caveat, 4000)}")
+    return 0
 
 
 def _add_catalog(commands: Any) -> None:

@@ -48,6 +48,10 @@ class UsageError(ValueError):
     """A command that cannot be carried out, such as a folder that holds no dataset. The message says what to do."""
 
 
+class ScoreError(UsageError):
+    """A network's scores that cannot be evaluated. The message names the image or column and what was expected."""
+
+
 class SchemaError(ValueError):
     """A value that the package never writes in this place. The message names the place and what was expected."""
 

@@ -35,6 +35,16 @@ FINDINGS = (
 )
 """The 14 text-mined findings, in alphabetical order, spelt as the NIH spells them."""
 NO_FINDING = "No Finding"
+IMAGES = 112_120
+"""Number of images of the release."""
+IMAGES_WITH = dict(
+    zip(
+        FINDINGS,
+        (11_559, 2_776, 4_667, 2_303, 13_317, 2_516, 1_686, 227, 19_894, 5_782, 6_331, 3_385, 1_431, 5_302),
+        strict=True,
+    )
+)
+"""Number of the release's images with each finding, counted in the NIH's Data_Entry_2017_v2020.csv."""
 SEXES = ("F", "M")
 VIEWS = ("PA", "AP")
 UNKNOWN_AGE = -1

@@ -1,10 +1,13 @@
 """Fixtures: a phantom release, in memory and on disk, and the folder of the real one where there is one."""
 
+import csv
 import functools
 import os
 from pathlib import Path
 
 import filelock
+import numpy as np
+import pandas as pd
 import pytest
 import tensorflow_datasets as tfds
 
@@ -173,3 +176,69 @@ def sound(once, phantom_dir) -> Path:
     """The folder of a dataset with two copies of each training nodule, at 64 pixels."""
     fields = {"name": "built", "augmented_copies": 2, "image_size": 64, "healthy_stride": 4}
     return once("sound", lambda folder: build(phantom_dir, folder, **fields)) / "nih_chest_xray" / "built" / "2.0.0"
+
+
+@pytest.fixture(scope="session")
+def expert(once, phantom_dir) -> Path:
+    """The folder of a small dataset that radiologists evaluate."""
+    fields = {"name": "expert", "task": "nodule_expert", "split": "expert", "image_size": 16}
+    return once("expert", lambda folder: build(phantom_dir, folder, **fields)) / "nih_chest_xray" / "expert" / "2.0.0"
+
+
+@pytest.fixture(scope="session")
+def rows_of():
+    """Returns the rows of a dataset's examples.csv, read without the package."""
+
+    def read(folder: Path, subset: str | None = None) -> list[dict[str, str]]:
+        with (folder / "examples.csv").open() as file:
+            return [row for row in csv.DictReader(file) if subset in (None, row["subset"])]
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def made(rows_of):
+    """Makes scores of a subset's images that know a little of the truth, as a table."""
+
+    def make(folder: Path, subset: str = "test", seed: int = 0) -> pd.DataFrame:
+        rng = np.random.default_rng(seed)
+        rows = rows_of(folder, subset)
+        positive = np.array([row["label"] in ("Nodule", "Nodule or mass") for row in rows])
+        scores = 1 / (1 + np.exp(1 - positive - rng.normal(size=len(rows))))
+        return pd.DataFrame({"image_name": [row["image_name"] for row in rows], "score": scores})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def drawn():
+    """Truth, probabilities with many ties, and the number of each image's patient; 60 patients with 1 to 12 images."""
+    rng = np.random.default_rng(0)
+    groups = rng.permutation(np.repeat(np.arange(60), rng.integers(1, 13, 60)))
+    y_true = (rng.normal(size=60)[groups] + rng.normal(size=len(groups)) > 1).astype(int)
+    y_prob = 1 / (1 + np.exp(1.5 - y_true - rng.normal(size=60)[groups] - rng.normal(size=len(groups))))
+    return y_true, y_prob.round(2), groups
+
+
+@pytest.fixture(scope="session")
+def weights():
+    """(patients, resamples): each patient once; then three resamples of the 60 patients."""
+    rng = np.random.default_rng(1)
+    return np.column_stack([np.ones(60), rng.multinomial(60, np.full(60, 1 / 60), size=3).T])
+
+
+@pytest.fixture(scope="session")
+def two_findings():
+    """Tables of 240 images of 80 patients: truth with gaps, scores of two networks, patients and a column of groups."""
+    rng = np.random.default_rng(2)
+    images = pd.Index([f"{number:08d}_000.png" for number in range(240)], name="image_name")
+    patients = pd.Series(np.arange(240) // 3, images, name="patient_id")
+    signal = rng.normal(size=(240, 2)) + rng.normal(size=(80, 2))[patients]
+    truth = pd.DataFrame((signal > 0.8).astype(int), images, ["Mass", "Nodule"])
+    truth.loc[images[::10], "Nodule"] = -1
+    scores = {
+        name: pd.DataFrame(1 / (1 + np.exp(1 - signal - noise * rng.normal(size=(240, 2)))), images, truth.columns)
+        for name, noise in (("good", 1), ("poor", 3))
+    }
+    sex = pd.Series(rng.choice(["F", "M"], 80)[patients], images, name="patient_sex")
+    return truth, scores, patients, sex

@@ -20,7 +20,7 @@ from nih_chest_xray.phantom.release import Phantom
 from nih_chest_xray.release import transfer
 from nih_chest_xray.vocabulary import SUBSETS
 
-COMMANDS = ("configs", "check", "build", "verify", "catalog")
+COMMANDS = ("configs", "check", "build", "verify", "evaluate", "catalog")
 PART = json.dumps(
     {
         "name": "part",
@@ -324,6 +324,7 @@ def test_options_are_taken_in_tfdss_spelling_too(command, tmp_path, capsys):
         ["check", "~/nowhere"],
         ["build", "--manual-dir=~/nowhere", "--data-dir=~/data"],
         ["verify", "~/nowhere"],
+        ["evaluate", "~/scores.csv", "~/nowhere"],
         ["catalog", "~/nowhere", "--out=~/site"],
     ],
 )

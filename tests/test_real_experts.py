@@ -11,6 +11,7 @@ from etils import epath
 from print_counts import NODULES_ALONE, of_readers, plan_of
 
 import nih_chest_xray
+from nih_chest_xray.evaluation.figures import figures
 from nih_chest_xray.images import png
 from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.release.tables import find_for_config
@@ -47,6 +48,25 @@ def test_agreement_of_radiologists_with_the_text_mined_labels(planned):
     _, summary, _ = planned
     assert crossed(summary["agreement"]["test"]) == (134, 161, 103, 1_564)
     assert crossed(summary["agreement"]["validation"]) == (122, 188, 96, 2_008)
+
+
+def test_text_mined_labels_as_scores_have_the_sensitivity_and_specificity_that_follow_from_the_counts(planned):
+    """134 of 295 images that radiologists call nodule or mass, and 1,564 of the 1,667 others."""
+    _, _, cohort = planned
+    test = cohort[cohort["subset"] == "test"].set_index("image_name")
+    of = {name: test[name].eq(WORDS[1]).astype(int).to_frame(WORDS[1]) for name in ("label", "text_mined_label")}
+    at = {("mined", WORDS[1], specificity): 1.0 for specificity in (0.9, 0.95)}
+    scores = {"mined": of["text_mined_label"].astype(float)}
+    table = figures(of["label"], scores, test["patient_id"], thresholds=at, bootstrap=200).set_index("metric")
+    assert (table["images"] == 1_962).all()
+    assert (table["positives"] == 295).all()
+    assert (table["patients"] == 860).all()
+    sensitivity, specificity = 134 / (134 + 161), 1_564 / (1_564 + 103)
+    for end in ("90", "95"):
+        assert table.loc[f"sensitivity_at_{end}_specificity", "estimate"] == pytest.approx(sensitivity)
+        assert table.loc[f"specificity_at_{end}_threshold", "estimate"] == pytest.approx(specificity)
+    assert table.loc["roc_auc", "estimate"] == pytest.approx((sensitivity + specificity) / 2)
+    assert table.loc["roc_auc", "low"] < (sensitivity + specificity) / 2 < table.loc["roc_auc", "high"]
 
 
 def test_counts_of_the_set_of_all_findings(planned):

@@ -20,7 +20,10 @@ from nih_chest_xray.catalog.loading import snippets
 # They build the sample at its full size, twice. CI builds it from the wheel, too.
 pytestmark = pytest.mark.slow
 
-TITLES = ("Keras", "PyTorch", "JAX", "Some features only", "Throughput", "Several machines")
+TITLES = (
+    *("Keras", "PyTorch", "Scores with PyTorch", "JAX", "Scores with JAX"),
+    *("Some features only", "Throughput", "Several machines"),
+)
 TRAINING_EXAMPLES = 101
 recipe = functools.partial(blocks.recipe, "training")
 
@@ -60,6 +63,13 @@ def need(module: str, name: str) -> None:
         pytest.skip(f"{name} is not installed")
 
 
+def auroc_of(figures) -> float:
+    """The AUROC in a table of figures, of all of the test subset's 22 images."""
+    [row] = figures[(figures["metric"] == "roc_auc") & (figures["group"] == "all")].to_dict("records")
+    assert row["images"] == 22
+    return row["estimate"]
+
+
 def names_of(dataset) -> list[bytes]:
     return [example["image_name"].numpy() for example in dataset]
 
@@ -92,6 +102,7 @@ def test_keras_recipe_learns_to_find_nodules(run):
     # Augmentation is for training only: a second look gives the same scores.
     again = left["model"].predict(left["test"], verbose=0).ravel()
     assert np.allclose(again, scores, atol=1e-4)
+    assert auroc_of(left["figures"]) == pytest.approx(roc_auc_score(labels, left["scores"].ravel()))
 
 
 def test_pytorch_recipe_gives_each_example_once_with_its_label(run):
@@ -111,6 +122,23 @@ def test_pytorch_recipe_gives_each_example_once_with_its_label(run):
     assert torch.bincount(torch.cat(batches)).tolist() == [35, 66]
     shared = torch.utils.data.DataLoader(source, 32, collate_fn=left["collate"], num_workers=2, timeout=60)
     assert torch.equal(torch.cat([labels for _, labels in shared]), torch.tensor([int(e["label"]) for e in source]))
+
+
+def test_scores_of_a_pytorch_network_are_in_the_order_of_the_dataset(run):
+    need("torch", "PyTorch")
+    left = run(recipe("Scores with PyTorch"))
+    labels = [int(example["label"]) for example in left["source"]]
+    assert left["scores"].shape == (22, 1)
+    assert auroc_of(left["figures"]) == pytest.approx(roc_auc_score(labels, left["scores"]))
+
+
+def test_scores_of_a_jax_network_are_in_the_order_of_the_dataset(run):
+    need("jax", "JAX")
+    need("grain", "Grain")
+    left = run(recipe("Scores with JAX"))
+    labels = [int(example["label"]) for example in left["source"]]
+    assert left["scores"].shape == (22,)
+    assert auroc_of(left["figures"]) == pytest.approx(roc_auc_score(labels, left["scores"]))
 
 
 def test_jax_recipe_gives_whole_batches_on_the_device(run):

@@ -21,7 +21,7 @@ from nih_chest_xray.vocabulary import SUBSETS, images_of
 _WIDTH = 3.9
 """Width of a chart in inches. On a phone a point is about one pixel, so text stays legible; a wide page enlarges it by
 half."""
-_STYLE = {
+STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -37,8 +37,8 @@ def _colours(text: str, line: str, *series: str) -> dict[str, Any]:
 
 
 # --ink, --line and --chart-1 to --chart-3 of style.css.
-_LIGHT = _colours("#18212b", "#d5dce2", "#0b6a8c", "#c2621a", "#6d7f1c")
-_DARK = _colours("#e4e9ee", "#35414c", "#5fb4d6", "#ef9a5d", "#b3c65c")
+LIGHT = _colours("#18212b", "#d5dce2", "#0b6a8c", "#c2621a", "#6d7f1c")
+DARK = _colours("#e4e9ee", "#35414c", "#5fb4d6", "#ef9a5d", "#b3c65c")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,8 +111,8 @@ def draw_charts(built: Built, examples: pd.DataFrame, folder: Path) -> list[Char
         co_occurrence_grid(statistics.co_occurrence(originals), f"Images that have both of two findings.{without}"),
     ]
     for chart in charts:
-        for file, colours in ((chart.light, _LIGHT), (chart.dark, _DARK)):
-            with mpl.rc_context(_STYLE | colours):
+        for file, colours in ((chart.light, LIGHT), (chart.dark, DARK)):
+            with mpl.rc_context(STYLE | colours):
                 figure = Figure(figsize=(_WIDTH, chart.height), layout="constrained")
                 chart.draw(figure.subplots())
                 figure.savefig(folder / file, transparent=True, metadata={"Date": None})

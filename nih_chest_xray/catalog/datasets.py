@@ -7,6 +7,7 @@ import datetime
 import functools
 import json
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from etils import epath
 
 from nih_chest_xray.building.features import differences, label_files
 from nih_chest_xray.config import NihChestXrayConfig
-from nih_chest_xray.errors import CatalogError, DatasetError, shown
+from nih_chest_xray.errors import CatalogError, DatasetError, first_line, shown
 from nih_chest_xray.tasks import Task
 from nih_chest_xray.verification.dataset_folder import (
     dataset_folders,
@@ -27,6 +28,7 @@ from nih_chest_xray.verification.dataset_folder import (
     read_dataset_info,
     read_metadata,
 )
+from nih_chest_xray.verification.shards import claims_too_much, shards
 from nih_chest_xray.vocabulary import DATASET, copies_of, is_copy
 
 _NEEDED = ("features.json", "metadata.json", "metadata.csv")
@@ -183,6 +185,24 @@ def damaged(folder: epath.Path, problem: object) -> CatalogError:
     """Returns the error for a dataset that cannot be read."""
     quoted = shlex.quote(os.fspath(folder))
     return CatalogError(f"{folder} cannot be read: {problem}; `nih-chest-xray verify {quoted}` says what is wrong")
+
+
+def damaged_records(built: Built, error: Exception) -> CatalogError:
+    """Returns the error for records that cannot be read."""
+    # TensorFlow puts the names of its operations around its messages.
+    problem = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*", "", first_line(error))
+    return damaged(built.path, f"its records ({problem})")
+
+
+def refuse_overlong_records(built: Built) -> None:
+    """Raises an error for TFRecords that claim a length which TensorFlow would try to hold in memory.
+
+    Raises:
+      CatalogError: There is such a record.
+    """
+    for _, path in shards(built.builder.info) if built.file_format == "tfrecord" else ():
+        if path.exists() and claims_too_much(path):
+            raise damaged(built.path, f"a record of {path.name} claims to be far too long")
 
 
 def _require_all(folder: epath.Path, missing: list[str]) -> None:

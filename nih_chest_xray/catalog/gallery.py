@@ -77,7 +77,7 @@ def make_gallery(built: Built, examples: pd.DataFrame, folder: Path) -> Gallery:
     (folder / "images").mkdir()
     try:
         pictures = {
-            row.image_name: _make_picture(built, row, example, folder) for row, example in _read_again(built, wanted)
+            row.image_name: make_picture(built, row, example, folder) for row, example in _read_again(built, wanted)
         }
     except Exception as error:  # An invalid image or box, or any error that a record without one causes in TensorFlow.
         raise damaged(built.path, f"its images ({first_line(error)})") from error
@@ -142,7 +142,19 @@ def _numbered(built: Built, subset: str, numbers: list[int]) -> Iterable[tuple[i
     return ((number, example) for number, example in enumerate(tfds.as_numpy(stored)) if number in wanted)
 
 
-def _make_picture(built: Built, row: Any, example: dict[str, Any], folder: Path) -> Picture:
+def make_picture(built: Built, row: Any, example: dict[str, Any], folder: Path) -> Picture:
+    """Writes the picture of an example into `folder`/images.
+
+    Args:
+      built: The dataset.
+      row: What to say of the example: `image_name`, `subset`, `label`, `findings` (a tuple), `augmentation`,
+        `patient_age` (years), `patient_sex` and `view_position`.
+      example: The example, with its image as encoded bytes.
+      folder: The folder of the page.
+
+    Raises:
+      ImageError, ValueError: The image cannot be decoded, or a box is outside its image.
+    """
     pixels = decode_stored(example["image"], built.config["image_format"])
     smaller = cv2.INTER_AREA if pixels.shape[0] > SIDE else cv2.INTER_CUBIC
     file = f"images/{row.image_name.removesuffix('.png')}.jpg"

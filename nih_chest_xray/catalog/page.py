@@ -18,6 +18,7 @@ from nih_chest_xray.catalog.datasets import Built
 from nih_chest_xray.catalog.digests import DataFile
 from nih_chest_xray.catalog.gallery import SIDE, Gallery
 from nih_chest_xray.catalog.loading import packages, snippets
+from nih_chest_xray.catalog.reports import Report
 from nih_chest_xray.release.downloads import RELEASE_PAGE
 from nih_chest_xray.system.disk_space import readable
 from nih_chest_xray.verification.shards import formats
@@ -32,9 +33,10 @@ def dataset_page(
     shown: list[charts.Chart],
     url: str | None,
     several: bool,
+    reports: list[Report],
 ) -> str:
     """Returns the HTML of a dataset's page. `several` says whether an index page lists this and other datasets."""
-    return _render(
+    return render(
         "dataset.html.jinja",
         built=built,
         examples=examples,
@@ -52,6 +54,7 @@ def dataset_page(
         gallery=gallery,
         side=SIDE,
         several=several,
+        reports=reports,
         release_page=RELEASE_PAGE,
     )
 
@@ -59,7 +62,7 @@ def dataset_page(
 def index_page(datasets: list[Built]) -> str:
     """Returns the HTML of a page that lists datasets."""
     sizes = [readable(built.builder.info.dataset_size) for built in datasets]
-    return _render("index.html.jinja", datasets=list(zip(datasets, sizes, strict=True)), texts=texts)
+    return render("index.html.jinja", datasets=list(zip(datasets, sizes, strict=True)), texts=texts)
 
 
 def config_fields(built: Built) -> list[tuple[str, str, str, bool]]:
@@ -71,7 +74,8 @@ def config_fields(built: Built) -> list[tuple[str, str, str, bool]]:
     ]
 
 
-def _render(template: str, **values: Any) -> str:
+def render(template: str, **values: Any) -> str:
+    """Returns the HTML of a template, with the style and script of all pages."""
     folder = resources.files("nih_chest_xray.catalog") / "templates"
     style, script = ((folder / name).read_text() for name in ("style.css", "page.js"))
     environment = jinja2.Environment(

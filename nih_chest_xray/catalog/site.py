@@ -36,6 +36,7 @@ from nih_chest_xray.catalog import croissant, page, texts
 from nih_chest_xray.catalog.charts import draw_charts
 from nih_chest_xray.catalog.digests import list_files, manifest_tsv, sha256sums
 from nih_chest_xray.catalog.gallery import make_gallery
+from nih_chest_xray.catalog.reports import find_reports
 from nih_chest_xray.catalog.statistics import read_examples
 
 INDEX = "catalog.json"
@@ -93,7 +94,9 @@ def _write_dataset(built: Built, new: Path, final: Path, url: str | None, severa
     bar.set_description(f"{built.config_name}, pictures")
     gallery = make_gallery(built, examples, new)
     charts = draw_charts(built, examples, new)
-    (new / "index.html").write_text(page.dataset_page(built, examples, files, gallery, charts, url, several))
+    reports = find_reports(built, final, url)
+    text = page.dataset_page(built, examples, files, gallery, charts, url, several, reports)
+    (new / "index.html").write_text(text)
     (new / "croissant.json").write_text(croissant.croissant(built, examples, files, url))
     (new / "SHA256SUMS").write_text(sha256sums(files))
     (new / "manifest.tsv").write_text(manifest_tsv(files))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,10 +9,9 @@ import numpy as np
 import pandas as pd
 import tensorflow_datasets as tfds
 
-from nih_chest_xray.catalog.datasets import Built, damaged
-from nih_chest_xray.errors import first_line, shown
+from nih_chest_xray.catalog.datasets import Built, damaged, damaged_records, refuse_overlong_records
+from nih_chest_xray.errors import shown
 from nih_chest_xray.planning.summary import summarise
-from nih_chest_xray.verification.shards import claims_too_much, shards
 from nih_chest_xray.vocabulary import (
     FINDINGS,
     OLDEST_AGE,
@@ -50,13 +48,11 @@ def read_examples(built: Built, read: Callable[[], object]) -> pd.DataFrame:
     Raises:
       CatalogError: Records cannot be read, or are not those that `metadata.csv` lists.
     """
-    _refuse_overlong_records(built)
+    refuse_overlong_records(built)
     try:
         examples = _read_records(built, read)
     except Exception as error:  # A damaged file can cause any error in TensorFlow, Arrow or array_record.
-        # TensorFlow puts the names of its operations around its messages.
-        problem = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*", "", first_line(error))
-        raise damaged(built.path, f"its records ({problem})") from error
+        raise damaged_records(built, error) from error
     for row in examples.itertuples(index=False):
         if source_of(row.image_name) is None:
             raise damaged(built.path, f"a record has the image name {shown(row.image_name)}, which is not valid")
@@ -76,12 +72,6 @@ def read_examples(built: Built, read: Callable[[], object]) -> pd.DataFrame:
     if other := [key for key, value in counted.items() if built.metadata.get(key) != value]:
         raise damaged(built.path, f"in metadata.json, {' and '.join(other)} differ from the records")
     return examples
-
-
-def _refuse_overlong_records(built: Built) -> None:
-    for _, path in shards(built.builder.info) if built.file_format == "tfrecord" else ():
-        if path.exists() and claims_too_much(path):
-            raise damaged(built.path, f"a record of {path.name} claims to be far too long")
 
 
 def _sorted(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,188 @@
+"""Report: writes an evaluation as a page that stands alone, as metrics.json, and as tables for a paper."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import tempfile
+import types
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+import tensorflow_datasets as tfds
+
+from nih_chest_xray.errors import CatalogError, ImageError, UsageError, one_line
+
+try:
+    import jinja2  # noqa: F401
+    import matplotlib  # noqa: F401
+except ImportError as error:
+    raise CatalogError(
+        f"{error.name} is not installed; get what a report needs with `pip install 'nih_chest_xray[catalog]'`"
+    ) from error
+
+from nih_chest_xray.catalog.charts import Table
+from nih_chest_xray.catalog.datasets import Built, damaged
+from nih_chest_xray.catalog.gallery import SIDE, Picture, make_picture
+from nih_chest_xray.catalog.page import render
+from nih_chest_xray.catalog.reports import METRICS
+from nih_chest_xray.evaluation import exports, printed
+from nih_chest_xray.evaluation.evaluate import Evaluation
+from nih_chest_xray.evaluation.examples import find_examples
+from nih_chest_xray.evaluation.plots import draw_plots
+from nih_chest_xray.evaluation.sampled import ALL
+from nih_chest_xray.vocabulary import NO_FINDING
+
+PAGE, MARKDOWN, LATEX = "index.html", "figures.md", "figures.tex"
+_WORST = 4
+"""Pictures of each kind of error."""
+_FIRST_CLASS = "Nodule"
+"""The class whose errors are shown, if there are several."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Errors:
+    """The images that a network is most wrong about.
+
+    Attributes:
+      title: What kind of error it is.
+      pictures: A picture of each, the worst first, with its score in the details.
+    """
+
+    title: str
+    pictures: tuple[Picture, ...]
+
+
+def require_new_folder(out: Path, built: Built) -> None:
+    """Raises an error if a folder for a report is not a new or empty one, or would be taken for a dataset's.
+
+    Raises:
+      UsageError: It holds something, or is no folder; it is in the dataset, or has the name of a version.
+    """
+    if out.resolve().is_relative_to(Path(built.path).resolve()):
+        raise UsageError(f"{out} is in the dataset, where no other file belongs; name a folder beside it")
+    if tfds.core.Version.is_valid(out.name):
+        raise UsageError(f"{out} has the name of a version, so that TFDS would take it for a dataset; name another")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} exists; name another --out, so that nothing is replaced")
+
+
+def write_report(done: Evaluation, shortcuts: Mapping[str, pd.DataFrame], out: Path) -> Path:
+    """Writes a report: all of it is made before the first file is written.
+
+    Args:
+      done: The evaluation.
+      shortcuts: What changed images score, by class.
+      out: A new or empty folder.
+
+    Returns:
+      The path of the page.
+
+    Raises:
+      UsageError: The folder holds something, or belongs to a dataset.
+      CatalogError: An image of the dataset cannot be read.
+      OSError: It cannot be written.
+    """
+    require_new_folder(out, done.built)
+    files = {
+        MARKDOWN: exports.as_markdown(done),
+        LATEX: exports.as_latex(done),
+        PAGE: _page(done, shortcuts),
+        METRICS: exports.as_json(done, shortcuts),  # The last: what has it is whole.
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (out / name).write_text(text, encoding="utf-8")
+    return out / PAGE
+
+
+def _page(done: Evaluation, shortcuts: Mapping[str, pd.DataFrame]) -> str:
+    figures = done.figures
+    plain, differences = (figures[figures["is_difference"] == value] for value in (False, True))
+    return render(
+        "report.html.jinja",
+        done=done,
+        built=done.built,
+        facts=_facts(done),
+        overview=_table(plain[plain["group"] == ALL], "Figures with their 95 % intervals"),
+        groups=_table(plain[plain["group"] != ALL], "Figures of each group"),
+        networks=_table(differences[differences["group"] == ALL], "Differences of the networks on the same images"),
+        between_groups=_table(
+            differences[(differences["group"] != ALL) & differences["network"].isin(done.scores)],
+            "Differences of each group from the largest",
+        ),
+        every=Table("All figures", printed.HEADER, tuple(tuple(row) for row in printed.rows_of(figures))),
+        shortcuts=[_shortcuts(name, table) for name, table in shortcuts.items()],
+        told=[*done.caveats, *(text for table in shortcuts.values() for text in printed.followed(table))],
+        plots=draw_plots(done),
+        errors=_errors(done),
+        side=SIDE,
+    )
+
+
+def _facts(done: Evaluation) -> list[tuple[str, str]]:
+    return [
+        ("Images", f"{len(done.images):,}"),
+        ("Patients", f"{done.images['patient_id'].nunique():,}"),
+        ("Subset", done.subset),
+        ("Truth", done.against),
+        ("Network", ", ".join(done.scores)),
+        ("Intervals", f"95 %, {done.bootstrap:,} resamples of patients, seed {done.seed}"),
+    ]
+
+
+def _table(figures: pd.DataFrame, caption: str) -> Table | None:
+    """Returns a table with a row for each network, finding and group, and a column for each metric."""
+    if figures.empty:
+        return None
+    # The counts last: on a phone the first columns are all that is seen without scrolling.
+    header, *rows = (
+        (finding, *estimates, *counts)
+        for finding, *cells in printed.side_by_side(figures)
+        for counts, estimates in [(cells[:3], cells[3:])]
+    )
+    return Table(caption, header, tuple(rows))
+
+
+def _shortcuts(name: str, table: pd.DataFrame) -> Table:
+    header, *rows = printed.shortcut_rows(table)
+    return Table(
+        f"Negatives of {name}, as they are and changed in ways that say nothing of it",
+        tuple(header),
+        tuple(map(tuple, rows)),
+    )
+
+
+def _errors(done: Evaluation) -> list[Errors]:
+    """Returns pictures of the negatives with the highest scores, and of the positives with the lowest."""
+    name = _FIRST_CLASS if _FIRST_CLASS in done.truth else str(done.truth.columns[0])
+    scores = next(iter(done.scores.values()))[name]
+    truth = done.truth[name]
+    wrong = {
+        f"Negatives of {name} with the highest scores": scores[truth == 0].sort_values(ascending=False),
+        f"Positives of {name} with the lowest scores": scores[truth == 1].sort_values(),
+    }
+    wrong = {title: worst.head(_WORST) for title, worst in wrong.items()}
+    pictures = _pictures(done, {image: score for worst in wrong.values() for image, score in worst.items()})
+    return [Errors(title, tuple(pictures[image] for image in worst.index)) for title, worst in wrong.items()]
+
+
+def _pictures(done: Evaluation, scores: Mapping[str, float]) -> dict[str, Picture]:
+    pictures = {}
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work)
+        (folder / "images").mkdir()
+        for name, example in find_examples(done.built, done.subset, list(scores)):
+            row = done.images.loc[name]
+            findings = () if row["findings"] == NO_FINDING else tuple(row["findings"].split("|"))
+            text = {"image_name": name, "findings": findings, "patient_age": int(row["patient_age"])}
+            facts = types.SimpleNamespace(**{**row.to_dict(), **text})
+            try:
+                picture = make_picture(done.built, facts, example, folder)
+            except (ImageError, ValueError) as error:
+                raise damaged(done.built.path, f"the image of {name} ({one_line(error)})") from error
+            content = base64.b64encode((folder / picture.file).read_bytes()).decode()
+            details = f"score {scores[name]:.3f}, {picture.details}"
+            pictures[name] = dataclasses.replace(picture, file=f"data:image/jpeg;base64,{content}", details=details)
+    return pictures
