@@ -119,5 +119,5 @@ def by_votes(votes: pd.DataFrame, finding: str) -> tuple[pd.Series, list[Group]]
     truth = pd.Series(MISSING, votes.index, name=finding)
     truth[counted & (votes["yes"] > 0)] = 1
     truth[counted & (votes["yes"] == 0) & (hedges == 0)] = 0
-    kinds = (votes["yes"].astype(str) + f" of {readers}").rename("votes")
+    kinds = (votes["yes"].astype(str) + f" of {readers}").rename(index="votes")
     return truth, groups_of_positives(kinds, truth)

@@ -147,11 +147,11 @@ def groups_of(built: Built, images: pd.DataFrame, truth: pd.DataFrame, against: 
     groups: list[Group] = _votes(images, against)[1] if against.endswith("_votes") else []
     for name in by:
         if name == "age":
-            groups += groups_by(age_bands(images["patient_age"].astype(np.int64).rename("age")))
+            groups += groups_by(age_bands(images["patient_age"].astype(np.int64).rename(index="age")))
         elif name == "nodule_size":
             sizes = images.apply(_nodule_size, axis=1, args=(built.config["image_size"] or SOURCE_SIZE,))
             for finding in truth.columns.intersection(["Nodule", NODULE_OR_MASS, *built.task.classes]):
-                groups += groups_of_positives(sizes.rename("nodule_size"), truth[finding])
+                groups += groups_of_positives(sizes.rename(index="nodule_size"), truth[finding])
         else:
             groups += groups_by(images[name])
     return groups
