@@ -53,7 +53,19 @@ class Evaluation:
     seed: int
 
 
-def evaluate(scores: Any, dataset: Any, **options: Any) -> pd.DataFrame:
+def evaluate(
+    scores: Any,
+    dataset: Any,
+    *,
+    split: str = "test",
+    against: str = "label",
+    by: Sequence[str] = (),
+    compare: Any = None,
+    validation: Sequence[Any] = (),
+    trained_on: epath.PathLike | None = None,
+    bootstrap: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
     """Returns figures of a network's scores on a subset of a built dataset, each with a 95 % interval.
 
     The intervals are of a bootstrap of patients: images of one patient are alike, and a bootstrap of images would take
@@ -64,7 +76,15 @@ def evaluate(scores: Any, dataset: Any, **options: Any) -> pd.DataFrame:
         `score` or a column for each class; a dict from image name to score; or (images,) or (images, classes) in the
         order in which `tfds.load`, or `tfds.data_source` for array_record, reads the subset. More images are fine.
       dataset: A builder of TFDS, or the folder of a built dataset.
-      **options: As `run` takes them: split, against, by, compare, validation, trained_on, bootstrap, seed, name.
+      split: The subset to evaluate on, not one for training.
+      against: What to take for the truth, of `truths.AGAINST`.
+      by: What groups are to be evaluated apart, of `truths.BY`.
+      compare: Scores of another network on the same images, for the paired difference.
+      validation: Scores of the validation subset, of each network in turn, of which thresholds are chosen. Without them
+        thresholds are chosen on the same images, and the figures say so.
+      trained_on: The folder of the dataset that the network was trained on, to check that no patient is in both.
+      bootstrap: Number of resamples of the patients, from 2 to `MOST_RESAMPLES`.
+      seed: Seed of the resamples.
 
     Returns:
       A row for each figure, with the columns network, finding, by, group, metric and method (str), estimate, low and
@@ -79,7 +99,18 @@ def evaluate(scores: Any, dataset: Any, **options: Any) -> pd.DataFrame:
       UsageError: The evaluation could not mean what it seems to, or an option is not valid.
       CatalogError: There is no such dataset.
     """
-    done = run(scores, dataset, **options)
+    done = run(
+        scores,
+        dataset,
+        split=split,
+        against=against,
+        by=by,
+        compare=compare,
+        validation=validation,
+        trained_on=trained_on,
+        bootstrap=bootstrap,
+        seed=seed,
+    )
     for caveat in done.caveats:
         warnings.warn(caveat, stacklevel=2)
     return done.figures
@@ -101,19 +132,7 @@ def run(
 ) -> Evaluation:
     """Evaluates scores, and keeps what the figures were made of, for a report.
 
-    Args:
-      scores: As `evaluate` takes them.
-      dataset: As `evaluate` takes it.
-      split: The subset to evaluate on, not one for training.
-      against: What to take for the truth, of `truths.AGAINST`.
-      by: What groups are to be evaluated apart, of `truths.BY`.
-      compare: Scores of another network on the same images, for the paired difference.
-      validation: Scores of the validation subset, of each network in turn, of which thresholds are chosen. Without them
-        thresholds are chosen on the same images, and the figures say so.
-      trained_on: The folder of the dataset that the network was trained on, to check that no patient is in both.
-      bootstrap: Number of resamples of the patients, from 2 to `MOST_RESAMPLES`.
-      seed: Seed of the resamples.
-      names: The names of the network and of the other one, in the figures.
+    Its arguments are those of `evaluate`, and `names`, what the network and the other one are called in the figures.
 
     Raises:
       ScoreError, UsageError, CatalogError: As `evaluate`.
