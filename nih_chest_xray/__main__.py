@@ -376,7 +376,7 @@ def _evaluate(parsed: argparse.Namespace) -> int:
     from nih_chest_xray.evaluation.command import evaluate_files
 
     options = {name: value for name, value in vars(parsed).items() if name not in ("run", "by")}
-    by = [name for name in parsed.by.split(",") if name]
+    by = list(dict.fromkeys(name.strip() for name in parsed.by.split(",") if name.strip()))
     sys.path.insert(0, "")  # A module of --shortcuts may lie in the current folder, as for `python -m`.
     try:
         text, told = evaluate_files(**options, by=by)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 from etils import epath
@@ -10,13 +10,14 @@ from etils import epath
 from nih_chest_xray.catalog.datasets import Built
 from nih_chest_xray.errors import UsageError
 from nih_chest_xray.evaluation.images import patients_of
+from nih_chest_xray.evaluation.sampled import ALL
 from nih_chest_xray.evaluation.truths import training_patients
 from nih_chest_xray.planning.summary import cut_subsets
 from nih_chest_xray.tasks import NO_FINDINGS_ALONE
 from nih_chest_xray.vocabulary import images_of
 
-_SAME = ("label", "findings")
-"""Truths that are text-mined, unless radiologists read the subset's labels."""
+FEW_RESAMPLES = 500
+"""Fewer resamples than this give intervals that depend on the seed."""
 
 
 def refuse_training(built: Built, subset: str) -> None:
@@ -44,6 +45,8 @@ def refuse_shared_patients(images: pd.DataFrame, subset: str, trained_on: epath.
       CatalogError: The folder holds no dataset.
     """
     other, training = training_patients(trained_on)
+    if not training:
+        raise UsageError(f"{other.path} has no training subset; name the dataset that the network was trained on")
     patients = set(patients_of(images))
     if shared := patients & training:
         raise UsageError(
@@ -51,7 +54,55 @@ def refuse_shared_patients(images: pd.DataFrame, subset: str, trained_on: epath.
             f" subset of {other.full_name}: a network that was trained on it has seen them. Evaluate it on the test"
             " subset of its own dataset, or train on one without these patients"
         )
-    return f"No patient of {subset} is in the training subset of {other.full_name} ({len(training):,} patients)."
+    missing = other.metadata["missing_images"]
+    without = f" It was built without {missing:,} images of its config, which were not compared." if missing else ""
+    return (
+        f"No patient of {subset} is in the training subset of {other.full_name}, {len(training):,} patients.{without}"
+    )
+
+
+def is_text_mined(built: Built, subset: str, against: str) -> bool:
+    """Returns whether a truth comes from radiology reports, and not from radiologists who read the images again."""
+    return against == "findings" or (against == "label" and subset not in built.task.read_by_radiologists)
+
+
+def of_scores(
+    scores: Mapping[str, pd.DataFrame],
+    figures: pd.DataFrame,
+    thresholds: Mapping[tuple[str, str, float], float],
+    bootstrap: int,
+) -> Iterator[str]:
+    """Yields what is odd about scores, so that the figures may not be of what they seem to be.
+
+    Args:
+      scores: (images, classes) of each network.
+      figures: As `figures.figures` returns them.
+      thresholds: The threshold of each network, finding and specificity, where they were given.
+      bootstrap: Number of resamples.
+    """
+    for network, table in scores.items():
+        if table.to_numpy().min() < 0 or table.to_numpy().max() > 1:
+            yield (
+                f"{network}: scores outside 0 to 1 are no probabilities, so there is no Brier score and no calibration."
+                " Apply a sigmoid to logits, or divide per cents by 100."
+            )
+        if equal := [name for name in table if table[name].nunique() == 1]:
+            yield f"{network}: all scores of {', '.join(equal)} are equal."
+        apart = {
+            finding: threshold
+            for (of, finding, _), threshold in thresholds.items()
+            if of == network and not table[finding].min() <= threshold <= table[finding].max()
+        }
+        for finding, threshold in apart.items():
+            yield (
+                f"{network}: the threshold of {finding} that was chosen on validation, {threshold:.4g}, is outside the"
+                " scores that are evaluated. Are both of the same network, on the same scale?"
+            )
+    whole = figures[(figures["metric"] == "roc_auc") & (figures["group"] == ALL) & ~figures["is_difference"]]
+    for row in whole[whole["high"] < 0.5].itertuples(index=False):
+        yield f"{row.network}: the AUROC of {row.finding} is below that of chance. Are the scores inverted?"
+    if bootstrap < FEW_RESAMPLES:
+        yield f"{bootstrap} resamples are few: intervals would differ with another seed. {2000:,} are usual."
 
 
 def caveats(built: Built, subset: str, truth: pd.DataFrame, against: str, checked: bool) -> Iterator[str]:
@@ -66,8 +117,7 @@ def caveats(built: Built, subset: str, truth: pd.DataFrame, against: str, checke
     """
     if built.synthetic:
         yield "Drawn images: these figures say that code works, and nothing about patients."
-    by_radiologists = subset in (built.task.read_by_radiologists or ())
-    mined = against == "findings" or (against == "label" and not by_radiologists)
+    mined = is_text_mined(built, subset, against)
     if mined and not built.synthetic:
         yield (
             "The truth is text-mined from radiology reports, not read from the images: of the images that radiologists"
@@ -81,9 +131,10 @@ def caveats(built: Built, subset: str, truth: pd.DataFrame, against: str, checke
     if built.task.read_by_radiologists and not checked and not built.synthetic:
         yield (
             "Radiologists read images of patients who are in the training subset of nodule (617 of 860): a network that"
-            " was trained on nodule must not be evaluated here. --trained-on DATASET compares the patients."
+            " was trained on nodule must not be evaluated here. The option trained_on compares the patients."
         )
     thinned = built.config["healthy_stride"] > 1 or built.task.negative == NO_FINDINGS_ALONE
+    thinned = thinned and subset not in built.task.read_by_radiologists
     if mined and thinned and not built.task.multi_label and not built.synthetic:
         left_out = (
             "other findings are left out" if built.task.negative == NO_FINDINGS_ALONE else "No Finding is thinned"
@@ -101,7 +152,7 @@ def caveats(built: Built, subset: str, truth: pd.DataFrame, against: str, checke
     if subset in cut_subsets(built.metadata):
         yield "A trial build: these are the first images that the build made, not a random sample."
     if missing := built.metadata["missing_images"]:
-        yield f"{missing:,} images of the config were missing when the dataset was built: figures are of the others."
+        yield f"{missing:,} images of the config, in all subsets, were missing when the dataset was built."
     for name, values in truth.items():
         if not {0, 1} <= set(values):
             lacking = "positive" if 1 not in set(values) else "negative"

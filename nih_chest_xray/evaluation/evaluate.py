@@ -146,11 +146,15 @@ def run(
     caveats.refuse_training(built, split)
     images = read_images(built, split)
     truth, single = truths.truth_of(built, images, against)
+    by = [by] if isinstance(by, str) else list(by)
+    validation = list(validation) if isinstance(validation, list | tuple) else [validation]
+    if validation and split == "validation":
+        raise UsageError("validation is evaluated: thresholds that are chosen on it say nothing of new patients")
     told = [caveats.refuse_shared_patients(images, split, trained_on)] if trained_on is not None else []
     given = {names[0]: scores} | ({} if compare is None else {names[1]: compare})
     if compare is not None and names[0] == names[1]:
         raise ScoreError(f"both networks are called {names[0]}; expected two names")
-    checked = {name: _scores_of(one, built, images, truth, single, split) for name, one in given.items()}
+    checked = {name: _scores_of(one, name, built, images, truth, single, split) for name, one in given.items()}
     classes = [name for name in truth if all(name in table for table in checked.values())]
     if len({tuple(table) for table in checked.values()}) > 1:
         raise ScoreError(
@@ -168,20 +172,26 @@ def run(
         patients_of(images),
         groups=truths.groups_of(built, images, truth, against, by),
         thresholds=thresholds,
-        prevalence=_prevalence(built, against, classes),
+        prevalence=_prevalence(built, split, against, classes),
         bootstrap=bootstrap,
         seed=seed,
     )
     told += caveats.caveats(built, split, truth, against, trained_on is not None)
+    told += caveats.of_scores(checked, table, thresholds, bootstrap)
+    if built.task.multi_label and 1 < len(classes) < len(built.task.classes):
+        told.append(f"{len(classes)} of the {len(built.task.classes)} findings are scored: the mean is of these alone.")
     return Evaluation(built, split, against, images, truth, checked, table, tuple(told), bootstrap, seed)
 
 
 def _scores_of(
-    scores: Any, built: Built, images: pd.DataFrame, truth: pd.DataFrame, single: str | None, subset: str
+    scores: Any, name: str, built: Built, images: pd.DataFrame, truth: pd.DataFrame, single: str | None, subset: str
 ) -> pd.DataFrame:
-    table = table_of(scores, truths.names_in_order(built, subset))
     others = dict(zip(built.table["image_name"], built.table["subset"], strict=True))
-    return check_scores(table, images.index, list(truth), single, subset, others)
+    try:
+        table = table_of(scores, truths.names_in_order(built, subset))
+        return check_scores(table, images.index, list(truth), single, subset, others)
+    except ScoreError as error:
+        raise ScoreError(f"scores of {name}, {subset}: {error}") from error
 
 
 def _thresholds(
@@ -189,14 +199,14 @@ def _thresholds(
 ) -> dict[tuple[str, str, float], float]:
     images = read_images(built, "validation")
     truth, single = truths.truth_of(built, images, against)
-    scores = _scores_of(validation, built, images, truth, single, "validation")
+    scores = _scores_of(validation, network, built, images, truth, single, "validation")
     if lacking := [name for name in classes if name not in scores]:
         raise ScoreError(f"the scores of validation have no {', '.join(lacking)}; expected the classes of the others")
     return thresholds_of(truth[list(classes)], {network: scores[list(classes)]})
 
 
-def _prevalence(built: Built, against: str, classes: Sequence[str]) -> dict[str, float]:
+def _prevalence(built: Built, subset: str, against: str, classes: Sequence[str]) -> dict[str, float]:
     """Returns the share of the release's images that have each finding, where the truth is text-mined."""
-    if built.synthetic or against not in ("label", "findings") or built.task.read_by_radiologists:
+    if built.synthetic or not caveats.is_text_mined(built, subset, against):
         return {}
     return {name: IMAGES_WITH[name] / IMAGES for name in classes if name in IMAGES_WITH}

@@ -31,7 +31,8 @@ def as_markdown(done: Evaluation) -> str:
     """Returns the figures of all images by finding, and the differences of networks, as a table in Markdown."""
     header, *rows = [[_one_line(cell).replace("|", r"\|") for cell in row] for row in _paper(done)]
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "".join(f"| {' | '.join(row)} |\n" for row in lines) + f"\n{_legend(done)}\n"
+    told = "".join(f"- {_one_line(caveat)}\n" for caveat in done.caveats)
+    return "".join(f"| {' | '.join(row)} |\n" for row in lines) + f"\n{_legend(done)}\n\n{told}"
 
 
 def as_latex(done: Evaluation) -> str:
@@ -40,6 +41,7 @@ def as_latex(done: Evaluation) -> str:
     lines = [
         r"% \usepackage{booktabs}",
         rf"% {_latex(_legend(done))}",
+        *(rf"% {_latex(caveat)}" for caveat in done.caveats),
         rf"\begin{{tabular}}{{l{'r' * (len(_paper(done)[0]) - 1)}}}",
         r"\toprule",
         header,

@@ -165,6 +165,6 @@ def followed(table: pd.DataFrame) -> Iterable[str]:
     """Yields a sentence for each change that a network's scores follow."""
     for row in table[table["follows"] == True].itertuples(index=False):  # noqa: E712 (None is neither.)
         yield (
-            f"The network follows a shortcut: negatives score {row.difference:+.3f} on average where they are"
+            f"The network follows a shortcut: negatives score {row.difference:+.3f} on average with this change:"
             f" {row.change} (95 % interval {row.low:+.3f} to {row.high:+.3f}), which says nothing of a finding."
         )

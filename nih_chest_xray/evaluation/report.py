@@ -28,6 +28,7 @@ from nih_chest_xray.catalog.gallery import SIDE, Picture, make_picture
 from nih_chest_xray.catalog.page import render
 from nih_chest_xray.catalog.reports import METRICS
 from nih_chest_xray.evaluation import exports, printed
+from nih_chest_xray.evaluation.caveats import is_text_mined
 from nih_chest_xray.evaluation.evaluate import Evaluation
 from nih_chest_xray.evaluation.examples import find_examples
 from nih_chest_xray.evaluation.plots import draw_plots
@@ -93,7 +94,11 @@ def write_report(done: Evaluation, shortcuts: Mapping[str, pd.DataFrame], out: P
     }
     out.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        (out / name).write_text(text, encoding="utf-8")
+        try:
+            with (out / name).open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            raise UsageError(f"{out} is written by another process; name another --out") from None
     return out / PAGE
 
 
@@ -122,11 +127,13 @@ def _page(done: Evaluation, shortcuts: Mapping[str, pd.DataFrame]) -> str:
 
 
 def _facts(done: Evaluation) -> list[tuple[str, str]]:
+    mined = is_text_mined(done.built, done.subset, done.against)
+    origin = "drawn" if done.built.synthetic else "text-mined" if mined else "by radiologists"
     return [
         ("Images", f"{len(done.images):,}"),
         ("Patients", f"{done.images['patient_id'].nunique():,}"),
         ("Subset", done.subset),
-        ("Truth", done.against),
+        ("Truth", f"{done.against.replace('_', ' ')}, {origin}"),
         ("Network", ", ".join(done.scores)),
         ("Intervals", f"95 %, {done.bootstrap:,} resamples of patients, seed {done.seed}"),
     ]

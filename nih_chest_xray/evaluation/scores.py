@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -49,13 +50,18 @@ def table_of(scores: Any, names: Callable[[], Sequence[str]]) -> pd.DataFrame:
     """Returns scores given in Python as a table.
 
     Args:
-      scores: A DataFrame with `image_name` as a column or as the index; a dict from image name to score, or to several
-        scores; or (images,), (images, 1) or (images, classes) in the order in which TFDS reads the subset.
+      scores: A DataFrame with `image_name` as a column or as the index; a Series with it as the index; a dict from
+        image name to score, or to several scores; the name of a file, as `read_scores` takes it; or (images,), (images,
+        1) or (images, classes) in the order in which TFDS reads the subset.
       names: Returns the subset's image names in that order; asked for only if `scores` has no names.
 
     Raises:
       ScoreError: An array has another length than the subset, or is not of numbers.
     """
+    if isinstance(scores, str | os.PathLike):
+        return read_scores(scores)
+    if isinstance(scores, pd.Series) and not isinstance(scores.index, pd.RangeIndex):
+        scores = scores.to_frame(SCORE)
     if isinstance(scores, pd.DataFrame):
         named = NAME in scores or isinstance(scores.index, pd.RangeIndex)
         return scores if named else scores.rename_axis(NAME).reset_index()
@@ -108,6 +114,7 @@ def check_scores(
         raise ScoreError(
             f"the columns are {_listed(table.columns)}; expected {NAME}, and {SCORE} or a column for each class"
         )
+    table = table[[column for column in table if not str(column).startswith("Unnamed: ")]]  # An index of pandas'.
     if table.empty:
         raise ScoreError(f"there are no scores; expected one for each of the {len(images):,} images of {subset}")
     names = table[NAME].astype(str)
@@ -120,10 +127,10 @@ def check_scores(
     missing = images.difference(scores.index)
     if len(missing):
         found = sorted({others[name] for name in scores.index if name in others})
-        of = f"images of {' and '.join(found)}" if found else "images that the dataset does not have"
+        theirs = f"of images of {' and '.join(found)}" if found else f"of others, such as {scores.index[0]}"
+        where = "" if found == [subset] else f". The scores are {theirs}"
         raise ScoreError(
-            f"{_some(missing)}: no score; expected one for each of the {len(images):,} images of {subset}. The scores"
-            f" are of {of}"
+            f"{_some(missing)}: no score; expected one for each of the {len(images):,} images of {subset}{where}"
         )
     scores = _of_classes(scores, classes, single).loc[images]
     numbers = scores.apply(pd.to_numeric, errors="coerce")

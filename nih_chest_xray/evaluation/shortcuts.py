@@ -28,6 +28,8 @@ Predict = Callable[[np.ndarray], np.ndarray]
 """From (images, S, S, 1) uint8 to (images,) or (images, classes): higher means more likely positive."""
 MOST = 500
 """Images that are scored; more would cost time and say little more."""
+SMALL = 0.1
+"""Share of the standard deviation of the negatives' scores below which a difference is small."""
 _BATCH = 32
 _PLAIN = "as they are"
 
@@ -77,7 +79,8 @@ def follow_shortcuts(
     Returns:
       For each class that has negatives a row for its negatives as they are and for each of `changes.CHANGES`, with the
       columns change (str), score (mean), difference from the images as they are, low and high (95 % interval of the
-      difference, NaN if there is none), follows (whether the interval leaves out 0, None without one), images, patients
+      difference, NaN if there is none), follows (whether the difference is not small and
+      its interval leaves out 0, None without one), images, patients
       (int64) and note (str).
 
     Raises:
@@ -120,7 +123,8 @@ def _table(scores: dict[str, np.ndarray], patients: np.ndarray, bootstrap: int, 
     estimates, resampled = resample(means, draw_patients(len(numbers), bootstrap, seed))
     for change, estimate, values in zip(changed, estimates, resampled, strict=True):
         made = interval(float(estimate), values, effective_number(patients), Scale.PLAIN)
-        follows = bool(made.low > 0 or made.high < 0) if np.isfinite(made.low) else None
+        large = abs(float(estimate)) >= SMALL * scores[plain].std()
+        follows = bool(large and (made.low > 0 or made.high < 0)) if np.isfinite(made.low) else None
         row = {"change": change, "score": scores[change].mean(), "difference": float(estimate), "low": made.low}
         rows.append(row | {"high": made.high, "follows": follows, "note": made.note, **counted})
     columns = ["change", "score", "difference", "low", "high", "follows", "images", "patients", "note"]

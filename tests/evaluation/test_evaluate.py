@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 import nih_chest_xray
 from nih_chest_xray.errors import ScoreError, UsageError
+from nih_chest_xray.evaluation import caveats
 from nih_chest_xray.evaluation.evaluate import run
 from nih_chest_xray.vocabulary import FINDINGS, IMAGES, IMAGES_WITH, LABEL_FILES
 
@@ -53,7 +54,8 @@ def test_arrays_in_the_order_of_the_dataset_give_the_same_figures(sound, made):
     in_order = [scores[example["image_name"].decode()] for example in tfds.as_numpy(test)]
     expected = run(scores.to_dict(), sound, **FEW).figures
     builder = tfds.builder_from_directory(sound)
-    for given in (in_order, np.array(in_order)[:, None], np.array(in_order, np.float32).astype(float)):
+    named = (scores, scores.to_frame(), scores.rename("other"))
+    for given in (*named, in_order, np.array(in_order)[:, None], np.array(in_order, np.float32).astype(float)):
         found = run(given, builder, **FEW).figures
         np.testing.assert_allclose(found["estimate"], expected["estimate"], atol=1e-6)
 
@@ -128,7 +130,54 @@ def test_a_network_must_not_have_seen_the_patients(sound, expert, made, rows_of)
     with pytest.raises(UsageError, match=f"{len(shared)} of the .* are in the training subset of nih_chest_xray/built"):
         run(made(expert), expert, trained_on=sound)
     told = caveats_of(made(sound), sound, trained_on=sound)
-    assert f"No patient of test is in the training subset of nih_chest_xray/built ({len(trained)} patients)" in told
+    assert f"No patient of test is in the training subset of nih_chest_xray/built, {len(trained)} patients." in told
+
+
+def test_a_dataset_without_training_cannot_show_that_patients_are_others(sound, made, phantom_dir, tmp_path):
+    """With the images of one test patient alone nothing is left that a network could have been trained on."""
+    name = made(sound)["image_name"].iloc[0]
+    part = tmp_path / "part"
+    shutil.copytree(phantom_dir, part, ignore=shutil.ignore_patterns("*.png"))
+    shutil.copy(next(phantom_dir.rglob(name)), part / name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = build(part, tmp_path / "data", image_size=16, healthy_stride=4, allow_missing_images=True)
+    with pytest.raises(UsageError, match="has no training subset"):
+        run(made(sound), sound, trained_on=folder)
+
+
+def test_what_is_odd_about_scores_is_told(sound, made):
+    scores = made(sound)
+    assert "are no probabilities" in caveats_of(scores.assign(score=100 * scores["score"]), sound)
+    assert "all scores of Nodule are equal" in caveats_of(scores.assign(score=0.5), sound)
+    validation = made(sound, "validation")
+    told = caveats_of(scores, sound, validation=[validation.assign(score=100 * validation["score"])])
+    assert "is outside the scores that are evaluated" in told
+    assert "20 resamples are few" in caveats_of(scores, sound)
+    plain = " ".join(run(scores, sound, validation=validation, bootstrap=500).caveats)
+    assert all(word not in plain for word in ("no probabilities", "equal", "outside", "resamples", "inverted"))
+
+
+def test_scores_that_are_inverted_are_told():
+    figures = pd.DataFrame(
+        {
+            "metric": "roc_auc",
+            "group": "all",
+            "is_difference": False,
+            "network": "a",
+            "finding": ["Nodule", "Mass"],
+            "high": [0.49, 0.51],
+        }
+    )
+    scores = {"a": pd.DataFrame({"Nodule": [0.1, 0.2], "Mass": [0.1, 0.2]})}
+    [told] = caveats.of_scores(scores, figures, {}, 2000)
+    assert told == "a: the AUROC of Nodule is below that of chance. Are the scores inverted?"
+
+
+def test_thresholds_are_not_chosen_on_what_is_evaluated(sound, made):
+    validation = made(sound, "validation")
+    with pytest.raises(UsageError, match="validation is evaluated: thresholds"):
+        run(validation, sound, split="validation", validation=[validation])
 
 
 def test_a_reader_is_told_what_the_truth_is(sound, expert, made, catalog_data):
@@ -158,7 +207,7 @@ def test_a_trial_build_and_missing_images_are_told(phantom_dir, made, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         folder = build(part, tmp_path / "data", image_size=16, allow_missing_images=True)
-    assert "2 images of the config were missing" in caveats_of(made(folder), folder)
+    assert "2 images of the config, in all subsets, were missing" in caveats_of(made(folder), folder)
 
 
 def test_a_fold_is_evaluated_as_such(phantom_dir, tmp_path, made):

@@ -75,7 +75,7 @@ def test_images_come_in_the_subsets_order_and_more_of_them_are_fine():
         (lambda table: table[["image_name"]], ("expected each class once",)),
         (lambda table: table[:0], ("no scores", "5 images of test")),
         (lambda table: table.assign(image_name="00000009_000.png")[:1], ("The scores are of images of validation",)),
-        (lambda table: table.assign(image_name="other")[:1], ("images that the dataset does not have",)),
+        (lambda table: table.assign(image_name="other")[:1], ("The scores are of others, such as other",)),
     ],
 )
 def test_what_does_not_fit_the_images_is_named(change, words):

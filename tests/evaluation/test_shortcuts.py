@@ -102,6 +102,18 @@ def test_differences_are_of_each_image_with_itself():
     assert f"negatives score {0.1 + noise.mean():+.3f}" in next(followed(table))
 
 
+def test_a_difference_that_is_sure_but_small_is_not_followed():
+    """Of scores with a standard deviation of 1, a twentieth is small, a fifth is not."""
+    plain = np.random.default_rng(0).normal(size=80)
+    changed = {
+        "rotated": plain + 0.05 * plain.std() + 1e-6 * plain,
+        "flipped": plain + 0.2 * plain.std() + 1e-6 * plain,
+    }
+    table = shortcuts._table({"as they are": plain, **changed}, np.arange(80) // 2, 200, 0)
+    assert (table["low"][1:] > 0).all()
+    assert table["follows"].tolist() == [None, False, True]
+
+
 def test_outputs_are_of_the_datasets_classes(catalog_data, rows_of):
     folder = catalog_data / "nih_chest_xray/many/2.0.0"
     names = [row["image_name"] for row in rows_of(folder, "test")]
