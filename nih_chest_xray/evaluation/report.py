@@ -143,13 +143,13 @@ def _table(figures: pd.DataFrame, caption: str) -> Table | None:
     """Returns a table with a row for each network, finding and group, and a column for each metric."""
     if figures.empty:
         return None
-    # The counts last: on a phone the first columns are all that is seen without scrolling.
-    header, *rows = (
-        (finding, *estimates, *counts)
-        for finding, *cells in printed.side_by_side(figures)
-        for counts, estimates in [(cells[:3], cells[3:])]
-    )
-    return Table(caption, header, tuple(rows))
+    header, *cells = printed.side_by_side(figures)
+    # The counts with the finding: on a phone the first two columns are all that is seen without scrolling.
+    rows = [
+        (f"{finding}: {positives} of {images}", *estimates, patients)
+        for finding, images, patients, positives, *estimates in cells
+    ]
+    return Table(caption, ("Finding: positive of all images", *header[4:], "Patients"), tuple(rows))
 
 
 def _shortcuts(name: str, table: pd.DataFrame) -> Table:

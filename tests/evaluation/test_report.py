@@ -62,14 +62,15 @@ def test_the_page_needs_no_other_file_and_runs_no_script_of_a_name(report, page)
 def test_the_page_has_the_figures_with_their_n_and_differences_apart(page, done):
     table = done.figures
     header, *rows = page.table("overview")
-    assert header[:2] == ["Finding", "AUROC"]
-    assert header[-3:] == ["Images", "Patients", "Positive"]
+    assert header[:2] == ["Finding: positive of all images", "AUROC"]
+    assert header[-1] == "Patients"
     aurocs = table[(table["metric"] == "roc_auc") & ~table["is_difference"] & (table["group"] == "all")]
     assert [row[1].split()[0] for row in rows] == [f"{value:.3f}" for value in aurocs["estimate"]]
-    assert all(row[-3] == f"{len(done.images):,}" for row in rows)
+    positives = int((done.truth["Nodule"] == 1).sum())
+    assert all(row[0].endswith(f": {positives:,} of {len(done.images):,}") for row in rows)
     differences = page.table("networks-table")
     assert "AUROC (DeLong)" in differences[0]
-    assert all(re.match(r"[+-]\d|–", cell) for row in differences[1:] for cell in row[1:-3])
+    assert all(re.match(r"[+-]\d|–", cell) for row in differences[1:] for cell in row[1:-1])
     groups = [row[0] for row in page.table("groups-table")[1:]]
     assert all(" - " not in name for name in groups)
     assert all("M - F" in row[0] or "F - M" in row[0] for row in page.table("between-groups-table")[1:])
