@@ -283,6 +283,11 @@ class NihChestXrayConfig(tfds.core.BuilderConfig):
         return {fold: copies_of(fold) for fold in map(fold_name, range(self.folds))}
 
     @property
+    def training_subsets(self) -> frozenset[str]:
+        """The subsets that a network is trained on, those of copies too. With folds one of them validates at a time."""
+        return frozenset({*self.copy_subsets, *self.copy_subsets.values()})
+
+    @property
     def subsets(self) -> tuple[str, ...]:
         """The subsets that examples are in: those of the images, then those of the copies."""
         of_copies = self.copy_subsets.values() if self.augmented_copies else ()

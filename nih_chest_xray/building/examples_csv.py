@@ -16,11 +16,11 @@ _PARTS = {
     "original_size": ("width", "height"),
     "pixel_spacing": ("x", "y"),
     "mm_per_pixel": ("x", "y"),
-    "expert_labels": tuple(finding.lower().replace(" ", "_") for finding in EXPERT_FINDINGS),
-    "reader_votes": tuple(answer.lower() for answer in READER_ANSWERS),
-    "expert_findings": tuple(finding.lower() for finding in FINDINGS),
+    "expert_labels": EXPERT_FINDINGS,
+    "reader_votes": READER_ANSWERS,
+    "expert_findings": FINDINGS,
 }
-"""The ends of the names of columns, for features with several numbers."""
+"""The parts of features with several numbers; each has a column."""
 _COLUMNS = (
     *("image_name", "label", "subset", "findings", "bboxes", "augmentation", "patient_id", "follow_up", "patient_age"),
     *("patient_sex", "view_position", "original_size", "pixel_spacing", "mm_per_pixel", "text_mined_label"),
@@ -49,6 +49,15 @@ def examples_csv(rows: Iterable[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
+def column_of(feature: str, part: str) -> str:
+    """Returns the column of examples.csv that has a part of a feature.
+
+    >>> column_of("expert_labels", "Nodule or mass")
+    'expert_labels_nodule_or_mass'
+    """
+    return f"{feature}_{part.lower().replace(' ', '_')}"
+
+
 def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
     cells: dict[str, Any] = {}
     for name in _COLUMNS:
@@ -56,7 +65,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
             continue
         value = row[name]
         if name in _PARTS:
-            cells |= {f"{name}_{end}": _number(part) for end, part in zip(_PARTS[name], value, strict=True)}
+            cells |= {column_of(name, part): _number(each) for part, each in zip(_PARTS[name], value, strict=True)}
         elif name == "findings":
             cells[name] = label_string(value)
         elif name == "bboxes":

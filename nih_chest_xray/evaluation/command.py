@@ -54,9 +54,9 @@ def evaluate_files(
     """
     built = open_dataset(dataset)
     if out is not None:
-        from nih_chest_xray.evaluation.report import require_new_folder  # Here, since its libraries are optional.
+        from nih_chest_xray.evaluation import report  # Here, since its libraries are optional.
 
-        require_new_folder(Path(out), built)
+        report.require_new_folder(Path(out), built)
     predict = None if shortcuts is None else load_predict(shortcuts)
     names = _names(scores, compare)
     done = run(
@@ -82,9 +82,7 @@ def evaluate_files(
             )
             told += printed.followed(table)
     if out is not None:
-        from nih_chest_xray.evaluation.report import write_report
-
-        text += f"\n\nReport: {write_report(done, tried, Path(out))}"
+        text += f"\n\nReport: {report.write_report(done, tried, Path(out))}"
     return text, told
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -163,9 +163,7 @@ def run(
     truth = truth[classes]
     if len(validation) not in (0, len(checked)):
         raise ScoreError(f"{len(validation)} scores of validation for {len(checked)} networks; expected one for each")
-    thresholds: dict[tuple[str, str, float], float] = {}
-    for name, of_validation in zip(checked, validation, strict=False):
-        thresholds |= _thresholds(of_validation, built, against, name, classes)
+    thresholds = _thresholds(dict(zip(checked, validation, strict=False)), built, against, classes)
     table = figures(
         truth,
         checked,
@@ -195,14 +193,23 @@ def _scores_of(
 
 
 def _thresholds(
-    validation: Any, built: Built, against: str, network: str, classes: Sequence[str]
+    validation: Mapping[str, Any], built: Built, against: str, classes: Sequence[str]
 ) -> dict[tuple[str, str, float], float]:
+    """Returns the thresholds that each network's scores of validation give; none without such scores."""
+    if not validation:
+        return {}
     images = read_images(built, "validation")
     truth, single = truths.truth_of(built, images, against)
-    scores = _scores_of(validation, network, built, images, truth, single, "validation")
-    if lacking := [name for name in classes if name not in scores]:
-        raise ScoreError(f"the scores of validation have no {', '.join(lacking)}; expected the classes of the others")
-    return thresholds_of(truth[list(classes)], {network: scores[list(classes)]})
+    scores = {
+        network: _scores_of(given, network, built, images, truth, single, "validation")
+        for network, given in validation.items()
+    }
+    for table in scores.values():
+        if lacking := [name for name in classes if name not in table]:
+            raise ScoreError(
+                f"the scores of validation have no {', '.join(lacking)}; expected the classes of the others"
+            )
+    return thresholds_of(truth[list(classes)], {name: table[list(classes)] for name, table in scores.items()})
 
 
 def _prevalence(built: Built, subset: str, against: str, classes: Sequence[str]) -> dict[str, float]:

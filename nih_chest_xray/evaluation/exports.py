@@ -12,6 +12,7 @@ import pandas as pd
 from nih_chest_xray.catalog.reports import GENERATOR
 from nih_chest_xray.evaluation import printed
 from nih_chest_xray.evaluation.evaluate import Evaluation
+from nih_chest_xray.evaluation.measures import SAME_DATA
 from nih_chest_xray.evaluation.sampled import ALL
 
 PAPER = ("roc_auc", "average_precision", "sensitivity_at_90_specificity", "sensitivity_at_95_specificity")
@@ -37,12 +38,13 @@ def as_markdown(done: Evaluation) -> str:
 
 def as_latex(done: Evaluation) -> str:
     """Returns the same as a LaTeX table; it needs the package booktabs."""
-    header, *rows = [r" & ".join(map(_latex, row)) + r" \\" for row in _paper(done)]
+    cells = _paper(done)
+    header, *rows = [r" & ".join(map(_latex, row)) + r" \\" for row in cells]
     lines = [
         r"% \usepackage{booktabs}",
         rf"% {_latex(_legend(done))}",
         *(rf"% {_latex(caveat)}" for caveat in done.caveats),
-        rf"\begin{{tabular}}{{l{'r' * (len(_paper(done)[0]) - 1)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(cells[0]) - 1)}}}",
         r"\toprule",
         header,
         r"\midrule",
@@ -85,7 +87,7 @@ def _legend(done: Evaluation) -> str:
     )
     if done.figures["is_difference"].any():
         text += " * The interval of the difference leaves out 0."
-    if "threshold chosen on the same data" in set(done.figures["note"]):
+    if SAME_DATA in set(done.figures["note"]):
         text += " Thresholds were chosen on the same images."
     return _one_line(text)
 

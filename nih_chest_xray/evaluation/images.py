@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
+from nih_chest_xray.building.examples_csv import column_of
 from nih_chest_xray.catalog.datasets import Built
 from nih_chest_xray.errors import UsageError, line, shown
 from nih_chest_xray.verification.dataset_folder import COLUMNS, read_small
@@ -117,15 +118,6 @@ def _kinds(built: Built) -> Iterator[tuple[str, tuple[_Good, str]]]:
     for answer in READER_ANSWERS:
         yield column_of("reader_votes", answer), _whole(-1, _MOST_READERS)
     yield "nodule_votes", _whole(-1, _MOST_READERS)
-
-
-def column_of(feature: str, part: str) -> str:
-    """Returns the column of examples.csv that has a part of a feature.
-
-    >>> column_of("expert_labels", "Nodule or mass")
-    'expert_labels_nodule_or_mass'
-    """
-    return f"{feature}_{part.lower().replace(' ', '_')}"
 
 
 def _whole(low: int, high: int) -> tuple[_Good, str]:

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from nih_chest_xray.errors import TableError, shown
+from nih_chest_xray.vocabulary import NOT_SAID
 
-MISSING = -1
+MISSING = NOT_SAID
 """The truth of an image of which it is not known, in the package's records."""
 
 

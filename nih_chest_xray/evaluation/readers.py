@@ -11,9 +11,10 @@ from nih_chest_xray.errors import TableError, shown
 from nih_chest_xray.evaluation.bootstrap import Scale, draw_patients, effective_number, resample
 from nih_chest_xray.evaluation.metrics import AtThreshold
 from nih_chest_xray.evaluation.sampled import ALL, Images, Sampled, Subject, to_figure, to_table
+from nih_chest_xray.tables.expert_readers import votes as count_answers
+from nih_chest_xray.vocabulary import READER_ANSWERS
 
-YES, NO, HEDGE = "YES", "NO", "HEDGE"
-ANSWERS = (YES, NO, HEDGE)
+YES, NO, HEDGE = ANSWERS = READER_ANSWERS
 """What a reader may say (Majkowska et al., Radiology 2020)."""
 
 
@@ -47,8 +48,7 @@ def count_votes(readings: pd.DataFrame) -> pd.DataFrame:
             f"The reading of {wrong['image_name'].iloc[0]} in row {wrong.index[0]} is"
             f" {shown(wrong['answer'].iloc[0])}; expected one of {', '.join(ANSWERS)}."
         )
-    votes = pd.DataFrame({answer.lower(): (readings["answer"] == answer).astype("int64") for answer in ANSWERS})
-    votes = votes.groupby(readings["image_name"]).sum()
+    votes = count_answers(readings, "answer").rename(columns=str.lower).rename_axis(columns=None)
     return votes.assign(readers=votes.sum(axis=1))
 
 

@@ -12,13 +12,13 @@ import pandas as pd
 import tensorflow_datasets as tfds
 from etils import epath
 
+from nih_chest_xray.building.examples_csv import column_of
 from nih_chest_xray.catalog.datasets import Built, find_datasets
 from nih_chest_xray.errors import UsageError
 from nih_chest_xray.evaluation.examples import read_examples
-from nih_chest_xray.evaluation.images import column_of
 from nih_chest_xray.evaluation.inputs import MISSING
 from nih_chest_xray.evaluation.subgroups import Group, age_bands, by_votes, groups_by, groups_of_positives
-from nih_chest_xray.vocabulary import EXPERT_FINDINGS, FINDINGS, SOURCE_SIZE
+from nih_chest_xray.vocabulary import EXPERT_FINDINGS, FINDINGS, READER_ANSWERS, SOURCE_SIZE, patient_of
 
 AGAINST = ("label", "findings", "expert_labels", "expert_findings", "reader_votes", "nodule_votes")
 """What scores may be evaluated against: features of the dataset."""
@@ -114,8 +114,7 @@ def _votes(images: pd.DataFrame, against: str) -> tuple[pd.DataFrame, list[Group
         votes = pd.DataFrame({"yes": yes, "readers": _READERS_OF_NODULES})
         finding = "Nodule"
     else:
-        votes = images[["reader_votes_yes", "reader_votes_no", "reader_votes_hedge"]].astype(np.int64)
-        votes = votes.rename(columns=lambda name: name.removeprefix("reader_votes_"))
+        votes = _columns(images, against, READER_ANSWERS).rename(columns=str.lower)
         votes = votes.assign(readers=votes.sum(axis=1))
         finding = NODULE_OR_MASS
     read = votes["yes"] >= 0
@@ -177,6 +176,5 @@ def names_in_order(built: Built, subset: str) -> Callable[[], list[str]]:
 def training_patients(dataset: epath.PathLike) -> tuple[Built, frozenset[int]]:
     """Returns a dataset and the patients of its training subset, with those of all folds."""
     built = open_dataset(dataset)
-    training = {*built.made.copy_subsets, *built.made.copy_subsets.values()}
-    names = built.table.loc[built.table["subset"].isin(training), "image_name"]
-    return built, frozenset(int(name[:8]) for name in names)
+    names = built.table.loc[built.table["subset"].isin(built.made.training_subsets), "image_name"]
+    return built, frozenset(map(patient_of, names))

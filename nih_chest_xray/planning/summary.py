@@ -38,8 +38,7 @@ def summarise(manifest: pd.DataFrame, config: NihChestXrayConfig) -> dict[str, A
         summary["examples"][subset] = len(rows)
         summary["augmented"][subset] = int((rows["augmentation"] != NO_AUGMENTATION).sum())
         summary["patients"][subset] = int(rows["patient_id"].nunique())
-    training = {*config.copy_subsets, *config.copy_subsets.values()}
-    train_rows = manifest[manifest["subset"].isin(training)]
+    train_rows = manifest[manifest["subset"].isin(config.training_subsets)]
     summary["augmentations"] = {
         name: {how: int(number) for how, number in of_class.groupby("augmentation").size().items()}
         for name in indicators
