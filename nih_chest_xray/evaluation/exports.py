@@ -87,7 +87,7 @@ def _legend(done: Evaluation) -> str:
     )
     if done.figures["is_difference"].any():
         text += " * The interval of the difference leaves out 0."
-    if SAME_DATA in set(done.figures["note"]):
+    if done.figures["note"].str.contains(SAME_DATA, regex=False).any():
         text += " Thresholds were chosen on the same images."
     return _one_line(text)
 

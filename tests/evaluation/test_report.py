@@ -124,6 +124,8 @@ def test_metrics_json_has_every_figure(report, done):
 
 def test_the_papers_tables_hold_the_same_cells_escaped(report, done):
     markdown = (report / "figures.md").read_text().splitlines()
+    # The notes of these figures have more than one part: there are too few patients, too.
+    assert any("Thresholds were chosen on the same images." in line for line in markdown)
     widths = {len(re.split(r"(?<!\\)\|", line)) for line in markdown if line.startswith("|")}
     assert widths == {11}  # Nine cells between ten bars.
     header = [cell.strip() for cell in markdown[0].strip("|").split("|")]
