@@ -1,0 +1,1 @@
+"""Commands: what `nih-chest-xray` can do, one module a subcommand."""
