@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from nih_chest_xray.building.completeness import shard_sizes
-from nih_chest_xray.building.examples import BrokenImage, ExampleMaker, broken_error, plain_fields
+from nih_chest_xray.building.examples import BrokenImage, ExampleMaker, Report, broken_error, plain_fields
 from nih_chest_xray.building.examples_csv import examples_csv
 from nih_chest_xray.building.existing import is_reusable, refuse_to_lose_files
 from nih_chest_xray.building.features import make_features
@@ -28,9 +28,16 @@ from nih_chest_xray.building.metadata import (
     warn_of_repacked,
     warn_of_resized,
 )
-from nih_chest_xray.building.progress import Progress, progress
+from nih_chest_xray.building.progress import progress
 from nih_chest_xray.building.size import build_size
-from nih_chest_xray.building.tfds_internals import HookedBuilder, bars_are_on, builds_are_mocked
+from nih_chest_xray.building.tfds_internals import (
+    HookedBuilder,
+    StoreSubset,
+    bars_are_on,
+    builds_are_mocked,
+    uses_beam,
+)
+from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.errors import ReleaseError
 from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.planning.manifest import metadata_csv, rows_of
@@ -61,8 +68,6 @@ class _Inputs:
       cohort: The images that the config keeps.
       manifest: The rows of the examples whose images the release holds.
       cutoffs: Which training negatives are augmented in place; see `matching.matched_cutoffs`.
-      maker: Makes the examples.
-      progress: The progress bar; None with Beam.
     """
 
     release: Release
@@ -70,8 +75,6 @@ class _Inputs:
     cohort: pd.DataFrame
     manifest: pd.DataFrame
     cutoffs: Mapping[str, float]
-    maker: ExampleMaker
-    progress: Progress | None
 
 
 @dataclasses.dataclass
@@ -84,6 +87,7 @@ class _Build:
       cap: The limit of examples per subset, for a trial build; None for no limit.
       resources: Closed when the build ends, with or without an error.
       inputs: The inputs, once they are known.
+      maker: Makes the examples, from then on.
     """
 
     manual_dir: epath.Path | None
@@ -91,6 +95,7 @@ class _Build:
     cap: int | None
     resources: contextlib.ExitStack
     inputs: _Inputs | None = None
+    maker: ExampleMaker | None = None
 
 
 class Builder(HookedBuilder):
@@ -190,32 +195,57 @@ class Builder(HookedBuilder):
     def preparing(self, download_config: tfds.download.DownloadConfig) -> Iterator[None]:
         """Surrounds the build of a dataset: writes its metadata at the end, and releases the build's resources."""
         manual_dir = epath.Path(download_config.manual_dir).expanduser() if download_config.manual_dir else None
-        uses_beam = bool(download_config.beam_options or download_config.beam_runner)
+        by_beam = uses_beam(download_config)
         # TFDS does not cap the examples that Beam makes.
-        cap = None if uses_beam else download_config.max_examples_per_split
+        cap = None if by_beam else download_config.max_examples_per_split
         with contextlib.ExitStack() as resources:
-            self._build = build = _Build(manual_dir, uses_beam, cap, resources)
+            self._build = build = _Build(manual_dir, by_beam, cap, resources)
             try:
                 yield
             except Exception as error:
-                if build.uses_beam and build.inputs is not None:
-                    _refuse_empty_subsets(build.inputs.manifest, build.inputs.maker.broken(), error)
+                if build.uses_beam and build.inputs is not None and build.maker is not None:
+                    _refuse_empty_subsets(build.inputs.manifest, build.maker.broken(), error)
                 raise
-            if build.inputs is not None:
+            if build.inputs is not None and build.maker is not None:
                 # TFDS renames this folder at the end, so these files appear together with the dataset or not at all.
-                self._write_metadata(build.inputs, build.cap)
+                self._write_metadata(build.inputs, build.maker.report(), build.cap)
             flush(self.data_path)
 
-    def on_record(self) -> Callable[[], None] | None:
-        """Returns the function that advances the bar; None for Beam's workers, which have no bar."""
-        return None if self._build.uses_beam else self._record_stored
-
-    def _record_stored(self) -> None:
-        inputs = self._build.inputs
-        if inputs is not None and inputs.progress is not None:
-            inputs.progress.stored()
+    def make_subsets(self, dl_manager: tfds.download.DownloadManager, store: StoreSubset) -> list[tfds.core.SplitInfo]:
+        """Makes all examples on this machine; see `LocalBuild`."""
+        inputs = self._find_inputs(dl_manager)
+        config, manifest = self.builder_config, inputs.manifest
+        shown = self._build.resources.enter_context(progress(f"{self.name}/{config.name}", len(manifest)))
+        maker = LocalBuild(inputs.release, manifest, config, self.data_path, self._build.cap)
+        self._begin(inputs, maker)
+        stored = maker.write(store, shown)
+        for subset in _subsets(manifest, config):
+            if subset not in stored:
+                _refuse_empty_subsets(manifest, maker.broken())
+                raise ReleaseError(
+                    f"{inputs.release.place} holds no image of the subset {subset!r}, and TFDS cannot store an empty"
+                    " subset. Add archives, or extract the one you have: the contents of a folder are known before the"
+                    " build, which can then leave the subset out."
+                )
+        return list(stored.values())
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        """Returns what has Beam make the examples of each subset."""
+        from nih_chest_xray.building.beam import BeamBuild  # Not at the top: importing Beam takes a second.
+
+        inputs = self._find_inputs(dl_manager)
+        maker = BeamBuild(inputs.release, inputs.manifest, self.builder_config, self.data_path)
+        self._begin(inputs, maker)
+        return {subset: maker.examples(subset) for subset in _subsets(inputs.manifest, self.builder_config)}
+
+    def _generate_examples(self) -> None:
+        """TFDS asks for this method, and does not call it."""
+
+    def _begin(self, inputs: _Inputs, maker: ExampleMaker) -> None:
+        self._build.resources.callback(maker.close)
+        self._build.inputs, self._build.maker = inputs, maker
+
+    def _find_inputs(self, dl_manager: tfds.download.DownloadManager) -> _Inputs:
         config, build, known = self.builder_config, self._build, known_files()
         place = epath.Path(dl_manager.download_dir)
         fetch = functools.partial(transfer.fetch, place / self.name, show_progress=bars_are_on())
@@ -237,33 +267,16 @@ class Builder(HookedBuilder):
             )
         require_room([self._needed_room(manifest)])
         warn_of_missing(manifest, plan.cohort, found.place, config)
-        maker: ExampleMaker
-        if build.uses_beam:
-            from nih_chest_xray.building.beam import BeamBuild  # Not at the top: importing Beam takes a second.
-
-            maker, shown = BeamBuild(found, manifest, config, self.data_path), None
-        else:
-            maker = LocalBuild(found, manifest, config, self.data_path)
-            shown = build.resources.enter_context(progress(f"{self.name}/{config.name}", len(manifest)))
-        build.resources.callback(maker.close)
-        build.inputs = inputs = _Inputs(found, tables.origin, plan.cohort, manifest, held.cutoffs, maker, shown)
-        # TFDS does not write empty subsets. Only a build from part of the images can have any.
-        subsets = [subset for subset in config.subsets if (manifest["subset"] == subset).any()]
-        return {subset: self._generate_examples(inputs, subset) for subset in subsets}
-
-    def _generate_examples(self, inputs: _Inputs, subset: str) -> Any:
-        if inputs.progress is None:
-            return inputs.maker.examples(subset)
-        return _generate_locally(inputs, inputs.progress, subset)
+        return _Inputs(found, tables.origin, plan.cohort, manifest, held.cutoffs)
 
     def _needed_room(self, planned: pd.DataFrame) -> Need:
         cap = self._build.cap
         examples = len(planned) if cap is None else min(len(planned), cap * len(self.builder_config.subsets))
         return Need(self.data_dir_root, build_size(self.builder_config, examples), "the records of the dataset")
 
-    def _write_metadata(self, inputs: _Inputs, cap: int | None) -> None:
+    def _write_metadata(self, inputs: _Inputs, report: Report, cap: int | None) -> None:
         """Writes metadata.csv and fills metadata.json, both for the examples that were actually made."""
-        config, report = self.builder_config, inputs.maker.report()
+        config = self.builder_config
         if report.broken and not config.allow_missing_images:
             raise broken_error(report.broken)
         planned = inputs.manifest[~inputs.manifest["source_name"].isin({each.source_name for each in report.broken})]
@@ -331,19 +344,9 @@ class Builder(HookedBuilder):
         return found
 
 
-def _generate_locally(inputs: _Inputs, shown: Progress, subset: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    empty = True
-    for key, example in inputs.maker.examples(subset):
-        empty = False
-        shown.made()
-        yield key, example
-    if empty:
-        _refuse_empty_subsets(inputs.manifest, inputs.maker.broken())
-        raise ReleaseError(
-            f"{inputs.release.place} holds no image of the subset {subset!r}, and TFDS cannot store an empty"
-            " subset. Add archives, or extract the one you have: the contents of a folder are known before the build,"
-            " which can then leave the subset out."
-        )
+def _subsets(manifest: pd.DataFrame, config: NihChestXrayConfig) -> list[str]:
+    """Returns the subsets that have examples. TFDS does not write others, which a build from part of the images has."""
+    return [subset for subset in config.subsets if (manifest["subset"] == subset).any()]
 
 
 def _refuse_empty_subsets(

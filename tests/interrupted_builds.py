@@ -39,10 +39,10 @@ from pathlib import Path
 
 import tensorflow as tf  # noqa: F401 (imported here and now, and not by each build)
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import shuffle
 from tensorflow_datasets.scripts.cli import build as tfds_build
 
 from nih_chest_xray import Builder, NihChestXrayConfig
+from nih_chest_xray.building.progress import Progress
 from nih_chest_xray.catalog import site
 from nih_chest_xray.images import png
 from nih_chest_xray.phantom.release import Phantom
@@ -284,18 +284,22 @@ LOOK = {
 
 
 def at_the_first_record(act: Callable[[Builder], None]) -> Callable[[], None]:
-    """Returns what makes a build do something when the first record is stored."""
+    """Returns what makes a build do something when the first record is made."""
 
     def before() -> None:
-        stored = Builder._record_stored
+        make_subsets, made = Builder.make_subsets, Progress.made
         acted = []
 
-        def record_stored(builder: Builder) -> None:
-            if not acted:
-                acted.append(act(builder))
-            stored(builder)
+        def make(builder: Builder, *arguments: object) -> object:
+            def act_once(shown: Progress) -> None:
+                if not acted:
+                    acted.append(act(builder))
+                made(shown)
 
-        Builder._record_stored = record_stored
+            Progress.made = act_once
+            return make_subsets(builder, *arguments)
+
+        Builder.make_subsets = make
 
     return before
 
@@ -402,9 +406,6 @@ def main() -> None:
     parser.add_argument("--beam", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    shuffle.MAX_MEM_BUFFER_SIZE = (
-        0  # As for a dataset that is larger: TFDS sorts it in files, of which many can be left.
-    )
     with tempfile.TemporaryDirectory() as folder:
         if options.way == "kill":
             kill(Stage(Path(folder), "archives", options.copies), options)  # Of which examples wait on disk.

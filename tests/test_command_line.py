@@ -14,6 +14,7 @@ import pytest
 
 import nih_chest_xray
 from nih_chest_xray.__main__ import main
+from nih_chest_xray.building.local import LocalBuild
 from nih_chest_xray.errors import TransferError
 from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.phantom.release import Phantom
@@ -233,7 +234,7 @@ def test_what_the_system_or_tensorflow_refuses_is_said_in_one_line(error, said, 
     def refuse(*_arguments):
         raise error
 
-    monkeypatch.setattr(nih_chest_xray.Builder, "_split_generators", refuse)
+    monkeypatch.setattr(nih_chest_xray.Builder, "make_subsets", refuse)
     assert run("build", "--config", "sample", "--data-dir", tmp_path) == 1
     assert said in one_line(capsys.readouterr().err)
     assert files_below(tmp_path / "nih_chest_xray" / "sample") == {".2.0.0.lock"}
@@ -243,7 +244,7 @@ def test_a_fault_of_the_package_keeps_its_traceback(tmp_path, monkeypatch):
     def fail(*_arguments):
         raise KeyError("unforeseen")
 
-    monkeypatch.setattr(nih_chest_xray.Builder, "_split_generators", fail)
+    monkeypatch.setattr(nih_chest_xray.Builder, "make_subsets", fail)
     with pytest.raises(KeyError, match="unforeseen"):
         run("build", "--config", "sample", "--data-dir", tmp_path)
 
@@ -255,7 +256,7 @@ def test_ctrl_c_ends_a_build_in_one_line_and_leaves_nothing_half_made(tmp_path, 
         assert list(place.glob("incomplete.*"))  # What TFDS writes into.
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(nih_chest_xray.Builder, "_generate_examples", interrupt)
+    monkeypatch.setattr(LocalBuild, "write", interrupt)
     assert run("build", "--config", DRAWN, "--data-dir", tmp_path) == 130
     *bar, last = capsys.readouterr().err.splitlines()
     assert last == "nih-chest-xray: interrupted"

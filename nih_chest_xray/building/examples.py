@@ -71,10 +71,6 @@ class Report:
 class ExampleMaker(Protocol):
     """Makes the examples of a build, on one machine or with Beam."""
 
-    def examples(self, subset: str) -> Any:
-        """Returns the keys and examples of a subset: an iterator, or a Beam transform."""
-        ...
-
     def broken(self) -> tuple[BrokenImage, ...]:
         """Returns the broken images found so far, sorted by name."""
         ...

@@ -7,10 +7,11 @@ __name__ == '__main__'`, start at once, share memory, and end with the process.
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import os
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import TypeVar
 
 import loky
@@ -86,3 +87,55 @@ def map_in_order(
         pool.shutdown(wait=False, cancel_futures=True)
         feeder.join()
         pool.shutdown(wait=True)
+
+
+def side_by_side(sources: Sequence[Iterable[_Item]], threads: int) -> Generator[_Item, None, None]:
+    """Yields the items of all sources: with one thread source after source, with more as they come.
+
+    A source is read in one thread, which waits when a few items of each are not fetched. When the iterator is closed,
+    or an error ends it, no thread is left.
+
+    Args:
+      sources: The sources. Each is taken when a thread is free.
+      threads: Number of sources that are read at a time.
+
+    Raises:
+      Exception: Whatever a source raised.
+    """
+    if min(threads, len(sources)) <= 1:
+        yield from itertools.chain.from_iterable(sources)
+        return
+    pool = concurrent.futures.ThreadPoolExecutor(threads, "nih_chest_xray_archive")
+    items: queue.SimpleQueue[tuple[bool, _Item | BaseException | None]] = queue.SimpleQueue()
+    free = threading.Semaphore(_WAITING * threads)
+    stopped = threading.Event()
+
+    def read(source: Iterable[_Item]) -> None:
+        try:
+            for item in source:
+                free.acquire()
+                if stopped.is_set():
+                    return
+                items.put((True, item))
+        except BaseException as error:
+            items.put((False, error))
+        else:
+            items.put((False, None))
+
+    try:
+        for source in sources:
+            pool.submit(read, source)
+        left = len(sources)
+        while left:
+            is_item, found = items.get()
+            if is_item:
+                yield found  # type: ignore[misc]
+                free.release()
+            elif found is not None:
+                raise found  # type: ignore[misc]
+            else:
+                left -= 1
+    finally:
+        stopped.set()
+        free.release(threads)
+        pool.shutdown(cancel_futures=True)

@@ -13,7 +13,7 @@ from nih_chest_xray.building.tfds_internals import bars_are_on
 from nih_chest_xray.system.bars import bar
 
 _MADE, _STORED = 0.9, 0.1
-"""Shares of an example's time: until TFDS has it, and while TFDS sorts it into its shard."""
+"""Shares of an example's time: until it is encoded, and while it is sorted into its shard."""
 _FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left{postfix}"
 _LINE = "{desc}: {percentage:3.0f} %, {elapsed} elapsed, {remaining} left{postfix}"
 
@@ -25,16 +25,19 @@ class Progress:
         self._bar = shown
         self._total = total
         self._made = 0
+        self._lock = threading.Lock()  # Subsets are stored in threads of their own.
 
     def made(self) -> None:
         """Counts an example as made."""
-        self._made += 1
-        self._bar.set_postfix_str(f"{self._made:,} of {self._total:,} examples", refresh=False)
-        self._bar.update(_MADE)
+        with self._lock:
+            self._made += 1
+            self._bar.set_postfix_str(f"{self._made:,} of {self._total:,} examples", refresh=False)
+            self._bar.update(_MADE)
 
     def stored(self) -> None:
         """Counts an example as stored in its shard."""
-        self._bar.update(_STORED)
+        with self._lock:
+            self._bar.update(_STORED)
 
 
 @contextlib.contextmanager

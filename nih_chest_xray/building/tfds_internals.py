@@ -6,15 +6,19 @@ No other module uses any. `tests/building/test_tfds_internals.py` fails if TFDS 
 from __future__ import annotations
 
 import abc
+import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import tensorflow_datasets as tfds
 from etils import epath
-from tensorflow_datasets.core import writer
-from tensorflow_datasets.core.utils import tqdm_utils
+from tensorflow_datasets.core import file_adapters, hashing, writer
+from tensorflow_datasets.core.utils import shard_utils, tqdm_utils
+from tensorflow_datasets.proto import tf_example_pb2
+
+from nih_chest_xray.building.tfrecord import write_tfrecord
 
 
 def bars_are_on() -> bool:
@@ -34,16 +38,85 @@ def builds_are_mocked() -> bool:
     return base.download_and_prepare.__module__ != base.__module__
 
 
+def uses_beam(download_config: tfds.download.DownloadConfig) -> bool:
+    """Returns whether the user asks for Beam."""
+    return bool(download_config.beam_options or download_config.beam_runner)
+
+
+def new_example() -> Any:
+    """Returns an empty `tf.train.Example`.
+
+    Why: TensorFlow's, the public one, takes seconds to import. This is TFDS's copy of it.
+    """
+    return tf_example_pb2.Example()
+
+
+@functools.cache
+def _hasher(subset: str) -> hashing.Hasher:
+    return hashing.Hasher(subset)
+
+
+def place_in_subset(subset: str, key: str) -> int:
+    """Returns the number of 128 bits by which TFDS orders the examples of a subset, given an example's key.
+
+    Why: that order is part of a dataset, also of one that Beam or an older version of the package built.
+    """
+    return _hasher(subset).hash_key(key)
+
+
+def shard_lengths(shard_config: Any, examples: int, size: int) -> list[int]:
+    """Returns how many examples each shard of a subset holds.
+
+    Why: as for the order of examples.
+
+    Args:
+      shard_config: What the user asks for: `DownloadConfig.get_shard_config()`.
+      examples: Number of examples.
+      size: Bytes of their records.
+    """
+    shards = shard_config.get_number_shards(size, examples)
+    ends = [0, *shard_utils.get_shard_boundaries(examples, shards)]
+    return [end - begin for begin, end in itertools.pairwise(ends)]
+
+
+def write_shard(path: epath.Path, file_format: tfds.core.FileFormat, records: Iterable[bytes]) -> None:
+    """Writes a shard: TFRecords by the package's own writer, other formats by TFDS's.
+
+    Why: nothing public writes a single shard.
+
+    Raises:
+      OSError: The disk is full, or the system refuses something else.
+      ImportError: The library of the format is not installed.
+    """
+    if file_format == tfds.core.FileFormat.TFRECORD:
+        write_tfrecord(path, records)
+        return
+    adapter = file_adapters.ADAPTER_FOR_FORMAT[file_format]
+    adapter.write_examples(path, _Resumed((None, record) for record in records))
+
+
+StoreSubset = Callable[[str, Iterator[bytes], int, int], tfds.core.SplitInfo]
+"""Writes the shards of a subset, given its name, its records in their order, their number and their bytes."""
+
+
 class HookedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """TFDS's builder with two hooks: one around the making of a dataset, and one for each record."""
+    """TFDS's builder with hooks around the making of a dataset, and for the making of its examples without Beam."""
 
     @abc.abstractmethod
     def preparing(self, download_config: tfds.download.DownloadConfig) -> AbstractContextManager[None]:
         """Returns a context for the making of a dataset, in the folder that TFDS renames at the end."""
 
     @abc.abstractmethod
-    def on_record(self) -> Callable[[], None] | None:
-        """Returns a function to call for each record stored in its shard, or None."""
+    def make_subsets(self, dl_manager: tfds.download.DownloadManager, store: StoreSubset) -> list[tfds.core.SplitInfo]:
+        """Makes all examples without Beam.
+
+        Args:
+          dl_manager: TFDS's download manager.
+          store: Writes a subset's shards. It may be called in any thread, for several subsets at once.
+
+        Returns:
+          What `store` returned for each subset, in the order of subsets.
+        """
 
     def _download_and_prepare(
         self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig
@@ -56,25 +129,38 @@ class HookedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         with self.preparing(download_config):
             super()._download_and_prepare(dl_manager, download_config)
 
+    def _generate_splits(
+        self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig
+    ) -> Sequence[tfds.core.SplitInfo]:
+        """Has all subsets made at once, unless Beam makes them.
+
+        Why: TFDS asks for one subset after another, and serialises, sorts and writes in the thread that asks. Nothing
+        public accepts records that are made elsewhere.
+        """
+        if uses_beam(download_config):
+            return super()._generate_splits(dl_manager, download_config)
+        return self.make_subsets(dl_manager, functools.partial(self._store, download_config.get_shard_config()))
+
+    def _store(
+        self, shard_config: Any, subset: str, records: Iterator[bytes], examples: int, size: int
+    ) -> tfds.core.SplitInfo:
+        template = self._get_filename_template(split_name=subset)
+        lengths = shard_lengths(shard_config, examples, size)
+        for number, length in enumerate(lengths):
+            path = template.sharded_filepath(shard_index=number, num_shards=len(lengths))
+            write_shard(path, self.info.file_format, itertools.islice(records, length))
+        return tfds.core.SplitInfo(name=subset, shard_lengths=lengths, num_bytes=size, filename_template=template)
+
     def _example_writer(self) -> writer.ExampleWriter:
-        """Returns a writer that makes the bytes of a dataset the same in every build.
+        """Returns Beam's writer, which makes the bytes of a dataset the same in every build.
 
         Why: nothing public accepts a writer, or sets the order of a record's columns.
         """
-        return DeterministicWriter(self.info.file_format, self.on_record())
+        return DeterministicWriter(self.info.file_format)
 
 
 class DeterministicWriter(writer.ExampleWriter):
-    """TFDS's writer, with the columns of each record sorted by name.
-
-    TFDS serialises the columns in an order that changes from process to process, because protobuf's maps are unordered.
-    Two builds of the same examples would then differ in their bytes, and so in the digests of their files.
-    """
-
-    def __init__(self, file_format: tfds.core.FileFormat, on_record: Callable[[], None] | None = None) -> None:
-        """Takes the file format, and a function to call for each record."""
-        super().__init__(file_format)
-        self._on_record = on_record
+    """TFDS's writer, with the columns of each record sorted by name, as `records.Serializer` has them."""
 
     def write(self, path: epath.PathLike, examples: Iterable[tuple[Any, bytes]]) -> Any:
         """Writes a shard.
@@ -83,13 +169,7 @@ class DeterministicWriter(writer.ExampleWriter):
           path: The shard's path.
           examples: Keys and serialised `tf.train.Example`s.
         """
-        return super().write(path, _Resumed(self._records(examples)))
-
-    def _records(self, examples: Iterable[tuple[Any, bytes]]) -> Iterator[tuple[Any, bytes]]:
-        for key, record in examples:
-            yield key, _in_order(record)
-            if self._on_record:
-                self._on_record()
+        return super().write(path, _Resumed((key, _in_order(record)) for key, record in examples))
 
 
 class _Resumed:
@@ -117,6 +197,4 @@ class _Resumed:
 
 
 def _in_order(record: bytes) -> bytes:
-    import tensorflow as tf  # Not at the top: importing TensorFlow takes seconds.
-
-    return tf.train.Example.FromString(record).SerializeToString(deterministic=True)
+    return tf_example_pb2.Example.FromString(record).SerializeToString(deterministic=True)

@@ -102,6 +102,17 @@ class Release:
                     seen.add(image.name)
                     yield image
 
+    def passes(self, wanted: Set[str]) -> list[Iterator[StoredImage]]:
+        """Returns iterators, which may be read at once, over the wanted images in sources to be read in one pass.
+
+        There is one for each source. If the contents of any are unknown until it is read, there is one for all: an
+        image that several of them hold is taken from the first.
+        """
+        shares = [(source, here) for source, here in self.shares(wanted) if source.one_pass]
+        if all(source.certain for source, _ in shares):
+            return [source.images(here) for source, here in shares]
+        return [self.images(wanted, one_pass=True)]
+
     def shares(self, wanted: Set[str]) -> Iterator[tuple[Source, Set[str]]]:
         """Yields the sources that may hold wanted images, each with the names of these images.
 

@@ -7,10 +7,10 @@ import re
 import struct
 from collections.abc import Iterator
 
-import google_crc32c
 import tensorflow_datasets as tfds
 from etils import epath
 
+from nih_chest_xray.building.tfrecord import masked_crc32c
 from nih_chest_xray.errors import one_line
 from nih_chest_xray.system.paths import is_remote
 from nih_chest_xray.vocabulary import MAX_SIZE
@@ -84,7 +84,7 @@ def _read_tfrecord(path: epath.Path) -> Iterator[bytes | str]:
                 yield _CUT
                 return
             record = file.read(size)
-            intact = _masked_crc32c(record) == file.read(_CHECKSUM)
+            intact = masked_crc32c(record) == file.read(_CHECKSUM)
             yield record if intact else "its bytes do not match their checksum (CRC32C)"
 
 
@@ -106,13 +106,7 @@ def claims_too_much(path: epath.Path) -> bool:
 
 def _size(header: bytes) -> int | None:
     """Returns the size in bytes of the record after a header; None if the header's checksum does not match."""
-    return struct.unpack("<Q", header[:8])[0] if _masked_crc32c(header[:8]) == header[8:] else None
-
-
-def _masked_crc32c(data: bytes) -> bytes:
-    """Returns the checksum that a TFRecord file has for these bytes: CRC32C, rotated, plus a constant."""
-    crc = google_crc32c.value(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+    return struct.unpack("<Q", header[:8])[0] if masked_crc32c(header[:8]) == header[8:] else None
 
 
 def _read_array_record(path: epath.Path) -> Iterator[bytes | str]:

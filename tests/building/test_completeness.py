@@ -13,6 +13,7 @@ from etils import epath
 
 from nih_chest_xray import Builder, NihChestXrayConfig
 from nih_chest_xray.building.completeness import missing_parts
+from nih_chest_xray.building.local import LocalBuild
 
 
 def builder_of(data_dir: Path, file_format: str = "tfrecord") -> Builder:
@@ -125,7 +126,7 @@ def test_half_a_dataset_comes_back_if_it_cannot_be_built_anew(whole, tmp_path, m
     def fail(*_arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Builder, "_generate_examples", fail)
+    monkeypatch.setattr(LocalBuild, "write", fail)
     again = builder_of(tmp_path / "data", whole[1])
     with pytest.warns(UserWarning, match="not a complete dataset"), pytest.raises(KeyboardInterrupt):
         again.download_and_prepare()

@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 import nih_chest_xray
+from nih_chest_xray.building.local import LocalBuild
 from nih_chest_xray.building.size import build_size
 from nih_chest_xray.catalog.site import write_site
 from nih_chest_xray.errors import CohortError, ImageError, NoRoomError, ReleaseError, TransferError
@@ -340,7 +341,7 @@ def test_a_disk_that_is_too_small_is_told_before_the_first_image_is_read(
     phantom_dir, tmp_path, make_config, monkeypatch
 ):
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 1_000_000}))
-    monkeypatch.setattr(nih_chest_xray.Builder, "_generate_examples", lambda *_: pytest.fail("it was begun"))
+    monkeypatch.setattr(LocalBuild, "write", lambda *_: pytest.fail("it was begun"))
     with pytest.raises(NoRoomError, match=rf"MB in {tmp_path}/data; 1.0 MB are free there.*name a data_dir"):
         build(make_config(), phantom_dir, tmp_path / "data")
     assert_nothing_is_left(tmp_path / "data")

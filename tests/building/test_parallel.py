@@ -12,7 +12,7 @@ import time
 import pytest
 
 from nih_chest_xray.building import parallel
-from nih_chest_xray.building.parallel import map_in_order, worker_count
+from nih_chest_xray.building.parallel import map_in_order, side_by_side, worker_count
 
 
 def ours() -> set[str]:
@@ -73,6 +73,44 @@ def test_closing_stops_the_reader_and_the_workers():
     assert next(results) == 0
     assert ours()
     results.close()
+    assert ours() == set()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_all_items_of_all_sources_come_however_many_are_read_at_a_time(threads):
+    sources = [range(start, start + 30) for start in (0, 100, 200)]
+    items = list(side_by_side(sources, threads))
+    assert sorted(items) == [item for source in sources for item in source]
+    for source in sources:  # Each in its own order.
+        assert [item for item in items if item in source] == list(source)
+    assert ours() == set()
+
+
+def test_sources_are_read_at_the_same_time():
+    """Each waits until both are read: one after the other they would wait for ever."""
+    together = threading.Barrier(2, timeout=20)
+    sources = [(together.wait() for _ in range(1)) for _ in range(2)]
+    assert len(list(side_by_side(sources, 2))) == 2
+
+
+def test_sources_side_by_side_are_not_read_far_ahead():
+    taken = itertools.count()
+    items = side_by_side([iter(lambda: next(taken), None) for _ in range(3)], 2)
+    for _ in range(10):
+        next(items)
+    time.sleep(0.2)
+    assert next(taken) <= 10 + 2 * parallel._WAITING + 2
+    items.close()
+    assert ours() == set()
+
+
+def test_an_error_of_one_source_ends_the_reading_of_all():
+    def fails():
+        yield 0
+        raise ValueError("no second")
+
+    with pytest.raises(ValueError, match="no second"):
+        list(side_by_side([itertools.count(), fails()], 2))
     assert ours() == set()
 
 

@@ -4,14 +4,22 @@ import ast
 import inspect
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import file_adapters, naming, writer
+from tensorflow_datasets.core import example_serializer, file_adapters, naming, writer
 
 import nih_chest_xray
-from nih_chest_xray.building.tfds_internals import DeterministicWriter, bars_are_on, builds_are_mocked
+from nih_chest_xray.building.tfds_internals import (
+    DeterministicWriter,
+    bars_are_on,
+    builds_are_mocked,
+    place_in_subset,
+    shard_lengths,
+    write_shard,
+)
 from nih_chest_xray.verification.metadata_schema import FILE_NAMES
 
 CHANGED = "TFDS {version} has changed {what}: see building/tfds_internals.py, which relies on it"
@@ -29,6 +37,9 @@ def test_tfds_still_prepares_and_writes_by_the_methods_that_are_surrounded():
     base = tfds.core.GeneratorBasedBuilder
     expected = ["self", "dl_manager", "download_config"]
     require(parameters(base._download_and_prepare) == expected, "_download_and_prepare")
+    require(parameters(base._generate_splits) == expected, "_generate_splits")
+    require("self._generate_splits(dl_manager" in inspect.getsource(base._download_and_prepare), "_generate_splits")
+    require(parameters(base._get_filename_template) == ["self", "split_name"], "_get_filename_template")
     require(parameters(base._example_writer) == ["self"], "_example_writer")
     require(parameters(writer.ExampleWriter) == ["file_format"], "ExampleWriter")
     require(parameters(writer.ExampleWriter.write) == ["self", "path", "examples"], "ExampleWriter.write")
@@ -87,13 +98,44 @@ def test_no_other_module_touches_tfds_internals():
         "building/tfds_internals.py": {
             "tensorflow_datasets.core",
             "tensorflow_datasets.core.utils",
+            "tensorflow_datasets.proto",
             "tqdm_utils._active",
             "super()._download_and_prepare",
+            "super()._generate_splits",
         }
     }
 
 
-# The writer: every record is stored, in its order, with the same bytes.
+# Shards: what TFDS's own writer would have put where, by the writer itself.
+
+
+@pytest.mark.parametrize("count", [1, 7, 150])
+def test_examples_are_in_the_shards_and_the_order_of_tfds(count, tmp_path):
+    shard_config = tfds.download.DownloadConfig(min_shard_size=1000).get_shard_config()
+    template = naming.ShardedFileTemplate(
+        data_dir=tmp_path, dataset_name="dataset", split="train", filetype_suffix="tfrecord"
+    )
+    features = tfds.features.FeaturesDict({"number": tfds.features.Scalar(dtype=np.int64)})
+    tfds_writer = writer.Writer(
+        example_serializer.ExampleSerializer(features.get_serialized_info()),
+        template,
+        hash_salt="train",
+        disable_shuffling=False,
+        example_writer=writer.ExampleWriter(file_adapters.FileFormat.TFRECORD),
+        shard_config=shard_config,
+    )
+    for number in range(count):
+        tfds_writer.write(f"{number}.png", features.encode_example({"number": number}))
+    lengths, size = tfds_writer.finalize()
+    require(shard_lengths(shard_config, count, size) == lengths, "the sizes of shards")
+    paths = sorted(str(path) for path in tmp_path.iterdir())
+    stored = [tf.train.Example.FromString(each) for each in tf.data.TFRecordDataset(paths).as_numpy_iterator()]
+    numbers = [example.features.feature["number"].int64_list.value[0] for example in stored]
+    expected = sorted(range(count), key=lambda number: place_in_subset("train", f"{number}.png"))
+    require(numbers == expected, "the order of examples")
+
+
+# Beam's writer: every record is stored, in its order, with the same bytes.
 
 
 def record(number):
@@ -103,9 +145,14 @@ def record(number):
 
 # TFDS writes Parquet in batches of 100: none, one that is not full, one, and several, the last one full or not.
 @pytest.mark.parametrize("count", [0, 1, 100, 101, 200, 357])
-def test_a_shard_of_parquet_holds_every_example_in_order(count, tmp_path):
-    writer = DeterministicWriter(file_adapters.FileFormat.PARQUET)
-    writer.write(tmp_path / "shard", ((number, record(number)) for number in range(count)))
+@pytest.mark.parametrize("by_beam", [False, True])
+def test_a_shard_of_parquet_holds_every_example_in_order(count, by_beam, tmp_path):
+    file_format = file_adapters.FileFormat.PARQUET
+    if by_beam:
+        keyed = ((number, record(number)) for number in range(count))
+        DeterministicWriter(file_format).write(tmp_path / "shard", keyed)
+    else:
+        write_shard(tmp_path / "shard", file_format, map(record, range(count)))
     stored = pyarrow.parquet.read_table(tmp_path / "shard")["data"].to_pylist()
     numbers = [tf.train.Example.FromString(content).features.feature["a"].int64_list.value[0] for content in stored]
     assert numbers == list(range(count))
