@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -64,8 +65,35 @@ class HookedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         return DeterministicWriter(self.info.file_format, self.on_record())
 
 
-class DeterministicWriter(writer.ExampleWriter):
-    """TFDS's writer, with the columns of each record sorted by name.
+class UncompressedWriter(writer.ExampleWriter):
+    """TFDS's writer, with records as they are in array_record, too.
+
+    TFDS has them compressed there. Encoded images become no smaller by it, and raw pixels 24 %, but a record of 512 x
+    512 raw pixels then takes 2.3 ms to write and 0.44 ms to read, instead of 0.24 and 0.13.
+
+    Why: nothing public sets the options of the file.
+    """
+
+    def write(self, path: epath.PathLike, examples: Iterable[tuple[Any, bytes]]) -> Any:
+        """Writes a shard.
+
+        Args:
+          path: The shard's path.
+          examples: Keys and serialised `tf.train.Example`s.
+        """
+        if self.file_format != tfds.core.FileFormat.ARRAY_RECORD:
+            return super().write(path, examples)
+        from array_record.python import array_record_module  # Not at the top: few builds are in this format.
+
+        shard = array_record_module.ArrayRecordWriter(os.fspath(path), "group_size:1,uncompressed")
+        for _, record in examples:
+            shard.write(record)
+        shard.close()
+        return None
+
+
+class DeterministicWriter(UncompressedWriter):
+    """A writer of records whose columns are sorted by name.
 
     TFDS serialises the columns in an order that changes from process to process, because protobuf's maps are unordered.
     Two builds of the same examples would then differ in their bytes, and so in the digests of their files.

@@ -21,8 +21,8 @@ from threadpoolctl import threadpool_limits
 LEVEL = 0.95
 """Share of intervals that hold the true value."""
 FEWEST = 10
-"""The fewest effective patients of a class for an interval. What intervals of few hold, tests/benchmarks/intervals.py
-shows."""
+"""The fewest effective patients of a class for an interval. tests/benchmarks/interval_coverage.py shows what intervals
+of few hold."""
 MEMORY = 64 << 20
 """Bytes that the weights of a chunk of resamples, and what is computed from them, may take."""
 _COPIES = 6
@@ -169,7 +169,7 @@ def interval(estimate: float, resampled: np.ndarray, effective: float, scale: Sc
     standard deviation of the resamples, t Student's for n - 1 degrees of freedom. Of few patients the resamples spread
     too little, by that factor (Hesterberg, American Statistician 2015), and how much is itself uncertain.
     Percentiles of the resamples hold the true value less often, the more so near 1, where resamples without the hardest
-    patient crowd at the upper end (tests/benchmarks/intervals.py compares them).
+    patient crowd at the upper end (tests/benchmarks/interval_coverage.py compares them).
 
     Args:
       estimate: The metric of the images as they are.

@@ -1,6 +1,6 @@
 """Counts how many 95 % intervals hold the true value, of scores that are drawn so that it is known.
 
-    python tests/benchmarks/intervals.py [--draws 500] [--resamples 1000]
+    python tests/benchmarks/interval_coverage.py [--draws 500] [--resamples 1000]
 
 Patients have a random number of images, one to dozens. A patient's images share a part of what makes them positive, and
 a part of their scores; the share of variance that is the patient's is given. Over all images the scores of negatives
