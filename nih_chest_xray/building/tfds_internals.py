@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 from tensorflow_datasets.core import writer
 from tensorflow_datasets.core.utils import tqdm_utils
+from tensorflow_datasets.proto import tf_example_pb2
 
 
 def bars_are_on() -> bool:
@@ -148,3 +149,12 @@ def _in_order(record: bytes) -> bytes:
     import tensorflow as tf  # Not at the top: importing TensorFlow takes seconds.
 
     return tf.train.Example.FromString(record).SerializeToString(deterministic=True)
+
+
+def fields_of(record: bytes) -> Any:
+    """Returns the fields of a record: a mapping from names to `tf.train.Feature`s; an empty one for a name it lacks.
+
+    Why: `tf.train.Example.FromString` is public, but importing TensorFlow takes each process that reads seconds and
+    0.4 GB. TFDS has the same messages without it.
+    """
+    return tf_example_pb2.Example.FromString(record).features.feature

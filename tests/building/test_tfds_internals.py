@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import file_adapters, naming, writer
 
 import nih_chest_xray
-from nih_chest_xray.building.tfds_internals import DeterministicWriter, bars_are_on, builds_are_mocked
+from nih_chest_xray.building.tfds_internals import DeterministicWriter, bars_are_on, builds_are_mocked, fields_of
 from nih_chest_xray.verification.metadata_schema import FILE_NAMES
 
 CHANGED = "TFDS {version} has changed {what}: see building/tfds_internals.py, which relies on it"
@@ -87,10 +87,17 @@ def test_no_other_module_touches_tfds_internals():
         "building/tfds_internals.py": {
             "tensorflow_datasets.core",
             "tensorflow_datasets.core.utils",
+            "tensorflow_datasets.proto",
             "tqdm_utils._active",
             "super()._download_and_prepare",
         }
     }
+
+
+def test_tfds_still_parses_records_without_tensorflow():
+    parsed = fields_of(record(7))
+    require(sorted(parsed) == list("abcxyz") and list(parsed["x"].int64_list.value) == [7], "its messages")
+    require(list(parsed["none"].int64_list.value) == [], "what a record lacks")
 
 
 # The writer: every record is stored, in its order, with the same bytes.
