@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.images.augmentation import register_augmentation
 from nih_chest_xray.nih_chest_xray_dataset_builder import Builder
+from nih_chest_xray.reading.source import data_source
 
 if TYPE_CHECKING:
     from nih_chest_xray.evaluation.evaluate import evaluate
@@ -22,6 +23,7 @@ __all__ = [
     "BalancedGroupShuffleSplit",
     "Builder",
     "NihChestXrayConfig",
+    "data_source",
     "evaluate",
     "register_augmentation",
 ]

@@ -42,6 +42,7 @@ from nih_chest_xray.errors import ReleaseError
 from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.planning.manifest import metadata_csv, rows_of
 from nih_chest_xray.planning.plan import make_plan
+from nih_chest_xray.reading.source import open_sources
 from nih_chest_xray.release import downloads, transfer
 from nih_chest_xray.release.release import KnownFile, Release, known_files
 from nih_chest_xray.release.tables import find_for_config, read_tables
@@ -185,6 +186,13 @@ class Builder(HookedBuilder):
                 super().download_and_prepare(download_config=download_config, **kwargs)
                 flush(self.data_path)  # TFDS has written its own files and renamed the folder.
                 flush(self.data_path.parent)
+
+    def as_data_source(self, split: Any = None, *, decoders: Any = None, **kwargs: Any) -> Any:
+        """Opens a built dataset by index; see TFDS's documentation of this method, whose examples these are."""
+        read = super().as_data_source
+        if builds_are_mocked():
+            return read(split, decoders=decoders, **kwargs)
+        return open_sources(read, self.info, split, decoders, **kwargs)
 
     def _reuses(self, config: tfds.download.DownloadConfig) -> bool:
         return not config.download_mode.overwrite_dataset and is_reusable(

@@ -96,7 +96,7 @@ def real_labels(real_dir):
 CATALOG_CONFIGS = {
     "drawn": {"phantom_patients": 20, "augmented_copies": 2, "description": "<script>alert('told')</script> & more"},
     "many": {"task": "findings", "split": "official", "healthy_stride": 1},
-    "listed": {"augmented_copies": 1, "matched_augmentation": True},
+    "listed": {"augmented_copies": 1, "matched_augmentation": True, "image_format": "raw"},
 }
 """Datasets of the catalog's tests: one synthetic, with a description that a page has to escape, and two that count as
 the NIH's, since they are built from files. The synthetic one augments nodules alone, another both classes."""

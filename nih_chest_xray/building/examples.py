@@ -28,8 +28,8 @@ class Made:
 
     Attributes:
       source_name: The source image's name.
-      examples: The subset, image name and example of each row. `image` holds encoded bytes; the other features are as
-        in the builder's schema.
+      examples: The subset, image name and example of each row, as in the builder's schema. `image` holds encoded bytes,
+        or with the format 'raw' the pixels, (side, side, 1) uint8.
       copied_side: The side of a resized copy in pixels; None for one of the NIH's own images.
     """
 
@@ -154,12 +154,14 @@ def _advice_on_copies(content: bytes, config: NihChestXrayConfig) -> str:
     )
 
 
-def _encode(pixels: np.ndarray, row: Row, config: NihChestXrayConfig) -> bytes:
+def _encode(pixels: np.ndarray, row: Row, config: NihChestXrayConfig) -> bytes | np.ndarray:
     """Augments at the NIH's size, so that a rotation blurs as little as possible; then resizes and encodes."""
     if row.augmentation != NO_AUGMENTATION:
         pixels = augment(codec.to_source_size(pixels), row.augmentation, row.draw, config)
     if config.image_size is not None:
         pixels = codec.resize(pixels, config.image_size)
+    if config.image_format == "raw":
+        return np.ascontiguousarray(pixels)[:, :, np.newaxis]  # TFDS stores the bytes of an array.
     return codec.encode(pixels, config.image_format, config.jpeg_quality)
 
 

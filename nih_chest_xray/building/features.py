@@ -24,14 +24,9 @@ from nih_chest_xray.vocabulary import (
 
 def make_features(config: NihChestXrayConfig) -> tfds.features.FeaturesDict:
     """Returns the features of a config's examples."""
-    size, task = config.image_size or SOURCE_SIZE, config.definition
+    task = config.definition
     features = {
-        "image": tfds.features.Image(
-            shape=(size, size, 1),
-            dtype=np.uint8,
-            encoding_format=config.image_format,
-            doc="The radiograph, grey; the whole of the NIH's 1024 x 1024 image.",
-        ),
+        "image": _image(config),
         "label": _label(task),
         "image_name": tfds.features.Text(doc="The NIH's file name; an augmented copy's is <stem>_aug<k>.png."),
         "findings": tfds.features.Tensor(
@@ -92,6 +87,21 @@ def make_features(config: NihChestXrayConfig) -> tfds.features.FeaturesDict:
     return tfds.features.FeaturesDict(features)
 
 
+def _image(config: NihChestXrayConfig) -> tfds.features.FeatureConnector:
+    """Returns the feature of the image: of one name, shape and type, however it is stored."""
+    side = config.image_size or SOURCE_SIZE
+    shape, doc = (side, side, 1), "The radiograph, grey; the whole of the NIH's 1024 x 1024 image."
+    if config.image_format == "raw":
+        return tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding=tfds.features.Encoding.BYTES, doc=doc)
+    return tfds.features.Image(shape=shape, dtype=np.uint8, encoding_format=config.image_format, doc=doc)
+
+
+def stored_format(features: tfds.features.FeaturesDict) -> str:
+    """Returns how a dataset's images are stored: 'png', 'jpeg' or 'raw'."""
+    image = features["image"]
+    return (image.encoding_format or "png") if isinstance(image, tfds.features.Image) else "raw"
+
+
 def _label(task: Task) -> tfds.features.FeatureConnector:
     if task.multi_label:
         return tfds.features.Tensor(shape=(len(task.classes),), dtype=np.uint8, doc=task.label_doc)
@@ -131,8 +141,10 @@ def _describe(feature: tfds.features.FeatureConnector, name: str = "") -> Iterat
         yield name, f"a sequence of {'any length' if length is None else length}"
         yield from _describe(feature.feature, f"{name}[]")
     else:
-        names = f" {feature.names}" if isinstance(feature, tfds.features.ClassLabel) else ""
-        yield name, f"{type(feature).__name__} {feature.shape} {np.dtype(feature.np_dtype).name}{names}"
+        more = f" {feature.names}" if isinstance(feature, tfds.features.ClassLabel) else ""
+        if type(feature) is tfds.features.Tensor and feature.to_json_content().encoding != "none":
+            more = f" as {feature.to_json_content().encoding}"
+        yield name, f"{type(feature).__name__} {feature.shape} {np.dtype(feature.np_dtype).name}{more}"
 
 
 def label_files(feature: tfds.features.FeatureConnector, name: str = "") -> Iterator[str]:

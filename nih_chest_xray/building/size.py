@@ -5,7 +5,7 @@ from __future__ import annotations
 from nih_chest_xray.config import NihChestXrayConfig
 
 _SIDE = 512
-_BYTES = {"png": 110_000, "jpeg": 54_000}
+_BYTES = {"png": 110_000, "jpeg": 54_000, "raw": _SIDE**2}
 """Bytes of a radiograph of `_SIDE` pixels a side, as this package encodes it."""
 _BYTES_OF_NIH = 410_000
 """Bytes of one of the NIH's own PNGs, 1024 pixels a side."""
@@ -17,9 +17,9 @@ def build_size(config: NihChestXrayConfig, examples: int) -> int:
     """Estimates how many bytes a build needs in its data_dir while it runs.
 
     The sizes are means over a few hundred of the NIH's images. The NIH's own PNG has 410 KB. At 512 pixels a side, this
-    package's PNG has 107 to 113 KB, and its JPEG of quality 95 has 54 KB. Other sizes scale with the number of pixels.
-    Records that wait or are being sorted lie in temporary files there. Each file is removed when its records are in
-    their shards, so a build never takes more of the disk than the finished dataset.
+    package's PNG has 107 to 113 KB, and its JPEG of quality 95 has 54 KB; raw pixels take a byte each. Other sizes
+    scale with the number of pixels. Records that wait or are being sorted lie in temporary files there. Each file is
+    removed when its records are in their shards, so a build never takes more of the disk than the finished dataset.
 
     Args:
       config: The config, which says how images are stored.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import abc
 import functools
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -80,9 +81,12 @@ def shard_lengths(shard_config: Any, examples: int, size: int) -> list[int]:
 
 
 def write_shard(path: epath.Path, file_format: tfds.core.FileFormat, records: Iterable[bytes]) -> None:
-    """Writes a shard: TFRecords by the package's own writer, other formats by TFDS's.
+    """Writes a shard: TFRecords by the package's own writer, array_record uncompressed, Parquet by TFDS's.
 
-    Why: nothing public writes a single shard.
+    TFDS has array_record compress each record. Encoded images become no smaller by it, and raw pixels 24 %, but a
+    record of 512 x 512 raw pixels then takes 2.3 ms to write and 0.44 ms to read, instead of 0.24 and 0.13.
+
+    Why: nothing public writes a single shard, or sets the options of its file.
 
     Raises:
       OSError: The disk is full, or the system refuses something else.
@@ -90,6 +94,14 @@ def write_shard(path: epath.Path, file_format: tfds.core.FileFormat, records: It
     """
     if file_format == tfds.core.FileFormat.TFRECORD:
         write_tfrecord(path, records)
+        return
+    if file_format == tfds.core.FileFormat.ARRAY_RECORD:
+        from array_record.python import array_record_module  # Not at the top: few builds are in this format.
+
+        shard = array_record_module.ArrayRecordWriter(os.fspath(path), "group_size:1,uncompressed")
+        for record in records:
+            shard.write(record)
+        shard.close()
         return
     adapter = file_adapters.ADAPTER_FOR_FORMAT[file_format]
     adapter.write_examples(path, _Resumed((None, record) for record in records))
@@ -169,7 +181,7 @@ class DeterministicWriter(writer.ExampleWriter):
           path: The shard's path.
           examples: Keys and serialised `tf.train.Example`s.
         """
-        return super().write(path, _Resumed((key, _in_order(record)) for key, record in examples))
+        write_shard(epath.Path(path), self.file_format, (_in_order(record) for _, record in examples))
 
 
 class _Resumed:
@@ -198,3 +210,12 @@ class _Resumed:
 
 def _in_order(record: bytes) -> bytes:
     return tf_example_pb2.Example.FromString(record).SerializeToString(deterministic=True)
+
+
+def fields_of(record: bytes) -> Any:
+    """Returns the fields of a record: a mapping from names to `tf.train.Feature`s; an empty one for a name it lacks.
+
+    Why: `tf.train.Example.FromString` is public, but importing TensorFlow takes each process that reads seconds and
+    0.4 GB. TFDS has the same messages without it.
+    """
+    return tf_example_pb2.Example.FromString(record).features.feature

@@ -19,6 +19,7 @@ from nih_chest_xray.catalog.digests import DataFile
 from nih_chest_xray.catalog.gallery import SIDE, Gallery
 from nih_chest_xray.catalog.loading import packages, snippets
 from nih_chest_xray.catalog.reports import Report
+from nih_chest_xray.images.codec import STORED_AS
 from nih_chest_xray.release.downloads import RELEASE_PAGE
 from nih_chest_xray.system.disk_space import readable
 from nih_chest_xray.verification.shards import formats
@@ -107,7 +108,7 @@ def _facts(built: Built, files: list[DataFile]) -> list[tuple[str, str]]:
     return [
         ("Examples", examples),
         ("Patients", texts.patients(built) + (" synthetic" if built.synthetic else "")),
-        ("Images", f"{width} × {height}, grey, {built.config['image_format'].upper()}"),
+        ("Images", f"{width} × {height}, {STORED_AS[built.config['image_format']]}"),
         ("Size", f"{readable(sum(file.size for file in files))} in {len(files)} files"),
         ("Format", ", ".join(file_format.value for file_format in formats(built.builder.info))),
         ("Version", f"{built.version}, {built.built_on:%-d %b %Y}"),

@@ -6,6 +6,7 @@ import pandas as pd
 
 from nih_chest_xray.catalog import expert_texts
 from nih_chest_xray.catalog.datasets import Built
+from nih_chest_xray.images.codec import STORED_AS
 from nih_chest_xray.planning.summary import cap_of, cut_subsets
 from nih_chest_xray.release.downloads import RELEASE_PAGE
 from nih_chest_xray.tasks import NO_FINDINGS_ALONE
@@ -250,7 +251,7 @@ def preprocessing(built: Built) -> list[str]:
     source = "drawn" if built.synthetic else "NIH's"
     texts = [
         f"The {source} 1024 x 1024 images are resized to {size} x {size} pixels by area averaging, without cropping,"
-        f" and stored as grey {config['image_format'].upper()}."
+        f" and stored as {STORED_AS[config['image_format']]}."
         if size
         else f"The {source} 1024 x 1024 images are stored unchanged, as grey PNG.",
         patient_subsets(built),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import cv2
 import numpy as np
@@ -159,19 +160,28 @@ def _decode_with_opencv(content: bytes, image_format: str) -> np.ndarray | None:
     return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if whole else None
 
 
+STORED_AS = {"png": "grey PNG", "jpeg": "grey JPEG", "raw": "grey pixels without compression"}
+"""What a dataset's images are, by format, in words."""
+
+
 def decode_stored(content: bytes, image_format: str) -> np.ndarray:
     """Decodes what `encode` wrote, or one of the NIH's grey PNGs.
 
     Args:
-      content: An encoded image.
-      image_format: 'png' or 'jpeg'.
+      content: An encoded image; with 'raw' the pixels of a square one, row by row.
+      image_format: 'png', 'jpeg' or 'raw'.
 
     Returns:
-      (height, width) uint8.
+      (height, width) uint8, which may be written to.
 
     Raises:
       ImageError: The bytes are not of this format, are truncated or corrupt, or not grey with 8 bits.
     """
+    if image_format == "raw":
+        side = math.isqrt(len(content))
+        if not side or side * side != len(content):
+            raise ImageError(f"{len(content):,} bytes are no square of raw pixels: they are cut, or not raw")
+        return np.frombuffer(bytearray(content), np.uint8).reshape(side, side)
     pixels = png.decode(content, size=None) if image_format == "png" else _decode_with_opencv(content, image_format)
     if pixels is None:
         raise ImageError(f"not a JPEG, or cut or corrupt: {len(content)} bytes that begin with {content[:8]!r}")
@@ -195,7 +205,9 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def encode(pixels: np.ndarray, image_format: str, jpeg_quality: int = 95) -> bytes:
-    """Encodes (height, width) uint8 as 'png', or as 'jpeg' of a quality from 1 to 100."""
+    """Encodes (height, width) uint8 as 'png', as 'jpeg' of a quality from 1 to 100, or as 'raw' pixels row by row."""
+    if image_format == "raw":
+        return pixels.tobytes()
     if image_format == "png":
         return png.encode(pixels)
     return cv2.imencode(".jpeg", pixels, (cv2.IMWRITE_JPEG_QUALITY, jpeg_quality))[1].tobytes()

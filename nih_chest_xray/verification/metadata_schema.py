@@ -235,7 +235,7 @@ _CONTENTS: dict[str, tuple[Kind, Kind]] = {
     ),
     "tensor": (
         _features_of(tfds.features.Tensor, tfds.features.Scalar),
-        record({"dtype": _dtype, "encoding": one_of("none"), "shape": _shape}),
+        record({"dtype": _dtype, "encoding": one_of("none", "bytes"), "shape": _shape}),
     ),
     "text": (_features_of(tfds.features.Text), record({})),
 }

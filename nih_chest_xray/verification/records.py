@@ -21,6 +21,7 @@ import pandas as pd
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
+from nih_chest_xray.building.features import stored_format
 from nih_chest_xray.building.parallel import map_in_order, worker_count
 from nih_chest_xray.errors import ImageError, one_line
 from nih_chest_xray.images.codec import decode_stored
@@ -58,7 +59,7 @@ class ImageDigest:
 
     Attributes:
       sha256: The SHA-256 of the encoded bytes.
-      pixels: The SHA-256 of a PNG's pixels, or the pixels of a small copy of a JPEG.
+      pixels: The SHA-256 of the pixels, or of a JPEG the pixels of a small copy.
     """
 
     sha256: bytes
@@ -66,7 +67,7 @@ class ImageDigest:
 
     def same_pixels(self, other: ImageDigest, image_format: str) -> bool:
         """Returns whether both have the same pixels. JPEGs may differ by the rounding of another encoder."""
-        if image_format == "png":
+        if image_format != "jpeg":
             return self.pixels == other.pixels
         ours, theirs = (np.frombuffer(digest.pixels, np.uint8).astype(int) for digest in (self, other))
         return ours.shape == theirs.shape and bool((abs(ours - theirs) <= _JPEG_TOLERANCE).all())
@@ -77,7 +78,7 @@ def digest_image(content: bytes, image_format: str, shape: tuple[int, ...] | Non
 
     Args:
       content: The image's encoded bytes.
-      image_format: 'png' or 'jpeg'.
+      image_format: 'png', 'jpeg' or 'raw'.
       shape: The expected height and width in pixels; None accepts any.
 
     Raises:
@@ -87,7 +88,7 @@ def digest_image(content: bytes, image_format: str, shape: tuple[int, ...] | Non
     if shape is not None and pixels.shape != shape:
         has, declared = (f"{width} x {height}" for height, width in (pixels.shape, shape))
         raise ImageError(f"the image has {has} pixels; features.json declares {declared}")
-    if image_format == "png":
+    if image_format != "jpeg":
         kept = hashlib.sha256(pixels.tobytes()).digest()
     else:
         kept = cv2.resize(pixels, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA).tobytes()
@@ -101,7 +102,7 @@ class Schema:
         """Takes the features stored with a dataset."""
         self._features = features
         self._fields = tfds.features.FeaturesDict({name: f for name, f in features.items() if name != "image"})
-        self.image_format = features["image"].encoding_format or "png"
+        self.image_format = stored_format(features)
         self.image_shape = features["image"].shape[:2]
 
     def parse(self, record: bytes) -> tuple[bytes, dict[str, Any]]:

@@ -14,6 +14,7 @@ from etils import epath
 from tqdm import tqdm
 
 from nih_chest_xray.building.examples import BrokenImage, Made, fields, try_examples
+from nih_chest_xray.building.features import stored_format
 from nih_chest_xray.building.parallel import map_in_order, worker_count
 from nih_chest_xray.errors import ReleaseError
 from nih_chest_xray.planning.manifest import RowsOfSource, rows_of
@@ -170,7 +171,7 @@ def check_pixels(
     config = dataset.require_config()
     if config.image_size is not None:  # So that copies are recognised and not reported as broken.
         config = dataclasses.replace(config, allow_resized_images=True)
-    image_format = dataset.info.features["image"].encoding_format
+    image_format = stored_format(dataset.info.features)
 
     def compare(image: StoredImage) -> _Compared:
         made = try_examples(image, rows_of[image.name], config)
@@ -236,11 +237,12 @@ def _compare(made: Made, place: str, stored: Mapping[str, Any], image_format: st
     same, alike, differences, problems = 0, 0, [], []
     for _, name, example in made.examples:
         record, digest = stored[name].record, stored[name].image_digest
+        content = bytes(example["image"])  # Raw pixels are an array.
         if digest is None:
             problems.append(f"{name} in {record}: cannot be decoded")
-        elif digest.sha256 == hashlib.sha256(example["image"]).digest():
+        elif digest.sha256 == hashlib.sha256(content).digest():
             same += 1
-        elif digest.same_pixels(digest_image(example["image"], image_format), image_format):
+        elif digest.same_pixels(digest_image(content, image_format), image_format):
             alike += 1
         else:
             differences.append(f"{name} in {record}: its pixels are not those made from {place}")

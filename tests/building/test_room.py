@@ -36,6 +36,7 @@ def test_examples_in_the_docstrings_are_right():
         ({"image_size": None}, 410),
         ({"image_size": 1024}, 425),  # Means of 60 of the NIH's images.
         ({"image_size": 1024, "image_format": "jpeg"}, 200),
+        ({"image_format": "raw"}, 262),
         ({"image_size": 224}, 25),
         ({"image_size": 224, "image_format": "jpeg"}, 13),
     ],

@@ -16,6 +16,7 @@ from nih_chest_xray.building.tfds_internals import (
     DeterministicWriter,
     bars_are_on,
     builds_are_mocked,
+    fields_of,
     place_in_subset,
     shard_lengths,
     write_shard,
@@ -104,6 +105,12 @@ def test_no_other_module_touches_tfds_internals():
             "super()._generate_splits",
         }
     }
+
+
+def test_tfds_still_parses_records_without_tensorflow():
+    parsed = fields_of(record(7))
+    require(sorted(parsed) == list("abcxyz") and list(parsed["x"].int64_list.value) == [7], "its messages")
+    require(list(parsed["none"].int64_list.value) == [], "what a record lacks")
 
 
 # Shards: what TFDS's own writer would have put where, by the writer itself.

@@ -1,0 +1,1 @@
+"""Reading: records of a built dataset to examples, by index."""
