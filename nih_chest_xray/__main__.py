@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 import textwrap
@@ -24,6 +25,7 @@ from nih_chest_xray.system.bars import say
 
 _DIR = "the folder with the NIH's files; it is only read"
 _CONFIG = "a config's name, or a JSON object of its fields (default: %(default)s)"
+_FILE_FORMATS = ("tfrecord", "array_record", "parquet")
 _BUILT = "where datasets were built, or the folder of one of them, such as …/nih_chest_xray/nodule/2.0.0"
 
 
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"nih-chest-xray {nih_chest_xray.__version__}")
     commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
-    for add in (_add_configs, _add_check, _add_build, _add_verify, _add_evaluate, _add_catalog):
+    for add in (_add_configs, _add_check, _add_build, _add_verify, _add_convert, _add_evaluate, _add_catalog):
         add(commands)
     parsed = parser.parse_args(arguments)
     try:
@@ -201,8 +203,8 @@ def _add_build(commands: Any) -> None:
     _add_option(
         parser,
         "--file-format",
-        choices=("tfrecord", "array_record", "parquet"),
-        help="of the records (default: tfrecord); array_record is for PyTorch and Grain",
+        choices=_FILE_FORMATS,
+        help="of the records (default: tfrecord); `convert` adds array_record, for PyTorch and Grain",
     )
 
 
@@ -235,11 +237,11 @@ def _build(parsed: argparse.Namespace) -> int:
 
 
 def _refuse_other_format(builder: nih_chest_xray.Builder, asked: str) -> None:
-    there = builder.info.file_format.value
-    if builder.is_prepared() and asked != there:
+    there = sorted(file_format.value for file_format in builder.info.available_file_formats())
+    if builder.is_prepared() and asked not in there:
         raise ValueError(
-            f"{builder.data_dir} exists in the format {there}. To add {asked}, use `tfds convert_format"
-            f" --dataset_version_dir {builder.data_dir} --out_file_format {asked}`, or build with another --data-dir."
+            f"{builder.data_dir} exists in the format {' and '.join(there)}. To add {asked}, use `nih-chest-xray"
+            f" convert {shlex.quote(builder.data_dir)} --to {asked}`, or build with another --data-dir."
         )
 
 
@@ -259,6 +261,8 @@ def _loading(builder: nih_chest_xray.Builder, data_dir: str) -> str:
     load = "data_source" if builder.info.file_format.value == "array_record" else "load"
     name = json.dumps(f"{builder.name}/{builder.builder_config.name}")
     default = os.path.expanduser(_default_data_dir())  # noqa: PTH111
+    # Without the package and without a data_dir, `tfds.data_source` takes no other format than the first.
+    default = "" if builder.info.alternative_file_formats and load == "data_source" else default
     where = "" if data_dir == default else f", data_dir={json.dumps(_absolute(data_dir), ensure_ascii=False)}"
     return f"import tensorflow_datasets as tfds; datasets = tfds.{load}({name}{where})"
 
@@ -309,6 +313,43 @@ def _verify(parsed: argparse.Namespace) -> int:
     else:
         print("\n\n".join(f"{line(folder)}\n{report.as_text(checks)}" for folder, checks in done.items()))
     return int(any(map(report.failed, done.values())))
+
+
+def _add_convert(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "convert",
+        _convert,
+        "add a second file format to a built dataset",
+        "Its folder then serves tfds.load and tfds.data_source alike. The new shards have the same records, and each is"
+        " read back. Exits with 0 if the dataset has the format in the end, with 1 if it cannot be added, with 2 if"
+        " there is no such dataset.",
+        "convert DATASET --to array_record",
+    )
+    parser.add_argument("dataset", metavar="DATASET", type=_folder, help=_BUILT)
+    parser.add_argument("--to", choices=_FILE_FORMATS, required=True, help="array_record is for PyTorch and Grain")
+
+
+def _convert(parsed: argparse.Namespace) -> int:
+    from nih_chest_xray.catalog.loading import one_liner
+    from nih_chest_xray.formats.convert import convert
+    from nih_chest_xray.system.disk_space import readable
+
+    try:
+        built, added = convert(parsed.dataset, parsed.to)
+    except (UsageError, CatalogError) as error:
+        return _refuse("convert", error)
+    except (RuntimeError, OSError) as error:
+        return _refuse("convert", error, code=1)
+    folder = _absolute(str(built.path))
+    if added:
+        size = readable(sum((built.path / name).stat().length for name in added))
+        print(f"Added: {parsed.to} ({len(added)} shard{'s'[: len(added) > 1]}, {size}) in {folder}")
+    else:
+        print(f"Exists: {parsed.to} in {folder}, with the same records")
+    print("Load it in Python:")
+    print(one_liner(built, parsed.to))
+    return 0
 
 
 def _add_evaluate(commands: Any) -> None:

@@ -35,7 +35,42 @@ def builds_are_mocked() -> bool:
 
 
 class HookedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """TFDS's builder with two hooks: one around the making of a dataset, and one for each record."""
+    """TFDS's builder with two hooks: one around the making of a dataset, and one for each record.
+
+    It also reads a dataset in each format that its folder holds.
+    """
+
+    def __init__(self, *, file_format: str | tfds.core.FileFormat | None = None, **kwargs: Any) -> None:
+        """Takes TFDS's arguments. If the dataset exists, `file_format` may be any format that it has.
+
+        Why: a builder from code does not restore the formats that dataset_info.json gives beside the first one, so that
+        `tfds.data_source` finds none of them. And it refuses any `file_format` but the first one, although
+        `tfds.data_source` asks for array_record by itself. A builder from files restores them.
+
+        Raises:
+          ValueError: The dataset exists, but not in this format.
+        """
+        super().__init__(**kwargs)
+        others = self.info.alternative_file_formats
+        # `add_alternative_file_format` would name them once more in the content of the file.
+        others.extend(
+            other
+            for other in map(tfds.core.FileFormat, self.info.as_proto.alternative_file_formats)
+            if other not in others
+        )
+        if file_format and self.info.initialized and tfds.core.FileFormat(file_format) in others:
+            self.info.set_file_format(file_format, override=True, override_if_initialized=True)
+        elif file_format:
+            self.info.set_file_format(file_format, override=not self.info.initialized)
+
+    def as_data_source(self, *arguments: Any, file_format: Any = None, **more: Any) -> Any:
+        """Reads array_record if the dataset has it, unless another format is asked for.
+
+        Why: of array_record and Parquet, TFDS 4.9.10 takes one by chance, and reads a whole shard of Parquet at once.
+        """
+        if file_format is None and tfds.core.FileFormat.ARRAY_RECORD in self.info.available_file_formats():
+            file_format = tfds.core.FileFormat.ARRAY_RECORD
+        return super().as_data_source(*arguments, file_format=file_format, **more)
 
     @abc.abstractmethod
     def preparing(self, download_config: tfds.download.DownloadConfig) -> AbstractContextManager[None]:
@@ -90,6 +125,19 @@ class DeterministicWriter(writer.ExampleWriter):
             yield key, _in_order(record)
             if self._on_record:
                 self._on_record()
+
+
+def write_shard(path: epath.PathLike, file_format: tfds.core.FileFormat, records: Iterable[bytes]) -> None:
+    """Writes a shard of records as they are.
+
+    Why: TFDS has a writer for each format, but none of them is public, and that of Parquet needs `_Resumed`.
+
+    Args:
+      path: The shard's path.
+      file_format: The shard's format.
+      records: Serialised `tf.train.Example`s.
+    """
+    writer.ExampleWriter(file_format).write(path, _Resumed((None, record) for record in records))
 
 
 class _Resumed:
