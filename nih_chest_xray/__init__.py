@@ -13,6 +13,7 @@ from nih_chest_xray.nih_chest_xray_dataset_builder import Builder
 from nih_chest_xray.reading.source import data_source
 
 if TYPE_CHECKING:
+    from nih_chest_xray.catalog.show import show_examples
     from nih_chest_xray.evaluation.evaluate import evaluate
     from nih_chest_xray.planning.splitters import BalancedGroupKFold, BalancedGroupShuffleSplit
 
@@ -26,14 +27,17 @@ __all__ = [
     "data_source",
     "evaluate",
     "register_augmentation",
+    "show_examples",
 ]
+_MODULES = {"evaluate": "evaluation.evaluate", "show_examples": "catalog.show"}
+"""Where a public name is that is imported when it is asked for; the splitters are in `planning.splitters`."""
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what needs scikit-learn when it is asked for: that takes a second."""
+    """Imports what needs scikit-learn or draws when it is asked for: that takes a second."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "evaluation.evaluate" if name == "evaluate" else "planning.splitters"
+    module = _MODULES.get(name, "planning.splitters")
     return getattr(importlib.import_module(f"{__name__}.{module}"), name)
 
 

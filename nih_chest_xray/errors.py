@@ -37,7 +37,11 @@ class NoRoomError(RuntimeError):
 
 
 class BuildInProgressError(RuntimeError):
-    """Another process builds the same dataset in the same place."""
+    """Another process builds or converts the same dataset in the same place."""
+
+
+class ConversionError(RuntimeError):
+    """Records that are not brought into another format, or are there already and differ. The message names the file."""
 
 
 class RemovalRefusedError(RuntimeError):

@@ -21,7 +21,7 @@ from nih_chest_xray.phantom.release import Phantom
 from nih_chest_xray.release import transfer
 from nih_chest_xray.vocabulary import SUBSETS
 
-COMMANDS = ("configs", "check", "build", "verify", "evaluate", "catalog")
+COMMANDS = ("configs", "check", "build", "verify", "convert", "evaluate", "catalog")
 PART = json.dumps(
     {
         "name": "part",
@@ -127,7 +127,7 @@ def test_another_format_of_a_dataset_that_exists_is_refused_with_the_command_tha
     assert run("build", "--config", PART, "--data-dir", data_dir, "--file-format", "parquet") == 1
     error = one_line(capsys.readouterr().err)
     folder = data_dir / "nih_chest_xray" / "part" / "2.0.0"
-    assert f"`tfds convert_format --dataset_version_dir {folder} --out_file_format parquet`" in error
+    assert f"`nih-chest-xray convert {folder} --to parquet`" in error
 
 
 def test_what_loads_a_dataset_of_array_records_is_data_source_and_without_a_data_dir_where_tfds_looks(

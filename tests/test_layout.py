@@ -24,13 +24,13 @@ def test_every_folder_is_a_stage_with_a_first_line_that_says_which():
     folders = {path.parent.name for path in package.glob("*/__init__.py")}
     assert folders == {
         *("release", "tables", "planning", "images", "building", "verification", "evaluation", "phantom"),
-        *("catalog", "commands", "reading", "system"),
+        *("catalog", "commands", "formats", "reading", "system"),
     }
 
 
 def test_the_package_shows_its_public_names_alone():
     classes = ["BalancedGroupKFold", "BalancedGroupShuffleSplit", "Builder", "NihChestXrayConfig"]
-    names = [*classes, "data_source", "evaluate", "register_augmentation", "__version__"]
+    names = [*classes, "data_source", "evaluate", "register_augmentation", "show_examples", "__version__"]
     assert dir(nih_chest_xray) == sorted(names)
     for name in names:
         assert hasattr(nih_chest_xray, name)

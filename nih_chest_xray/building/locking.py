@@ -1,4 +1,4 @@
-"""Locking: allows one build of a dataset at a time, cleans up after a crash, and keeps an old dataset until the end.
+"""Locking: allows one build or conversion of a dataset at a time, cleans up after a crash, and keeps an old dataset.
 
 TFDS makes a dataset in a folder `incomplete.…` next to its final place. It renames the folder at the end of the build,
 and removes it if an error stops the build. If a killed process leaves one behind, the next build removes it here.
@@ -26,21 +26,23 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @contextlib.contextmanager
 def only_build(dataset: epath.Path) -> Iterator[None]:
-    """Keeps other processes from building the same dataset, and removes what crashed builds of it left behind.
+    """Keeps other processes from making the same dataset, and removes what crashed builds of it left behind.
+
+    A conversion to another format counts as a build.
 
     Args:
       dataset: The dataset's folder, `…/<config>/<version>`. It need not exist yet.
 
     Raises:
-      BuildInProgressError: Another process is building it.
+      BuildInProgressError: Another process is building or converting it.
     """
     path = dataset.parent / f".{dataset.name}.lock"
     try:
         held = locks.take(path)
     except locks.HeldError:
         raise BuildInProgressError(
-            f"Another build of {dataset} is under way: it holds {path}. Wait until it is done and load what it built,"
-            " or build under another --data_dir."
+            f"Another build or conversion of {dataset} is under way: it holds {path}. Wait until it is done and load"
+            " what it made, or build under another --data_dir."
         ) from None
     with held:
         if held.sure:
@@ -72,12 +74,17 @@ def old_kept(dataset: epath.Path) -> Iterator[None]:
         _remove_all(dataset, REPLACED)
 
 
+_BUILD_AGAIN = "name another data_dir, and build again (`tfds build` has --download_dir too)"
+
+
 @contextlib.contextmanager
-def full_disk_explained(dataset: epath.Path) -> Iterator[None]:
+def full_disk_explained(dataset: epath.Path, what: str = "build", then: str = _BUILD_AGAIN) -> Iterator[None]:
     """Says what to do about a full disk, whichever library reports it. All other errors pass unchanged.
 
     Args:
       dataset: The dataset's folder, for the message.
+      what: What is stopped, for the message.
+      then: What else to do than to free some space, for the message.
 
     Raises:
       OSError: The disk is full, or the user's quota is used up.
@@ -90,8 +97,8 @@ def full_disk_explained(dataset: epath.Path) -> Iterator[None]:
             raise
         raise OSError(
             code,
-            f"{os.strerror(code)}. The build of {dataset} was stopped. Free some space, or name another"
-            f" data_dir, and build again (`tfds build` has --download_dir too). The error was: {first_line(error)}",
+            f"{os.strerror(code)}. The {what} of {dataset} was stopped. Free some space, or {then}. The error was:"
+            f" {first_line(error)}",
         ) from error
 
 

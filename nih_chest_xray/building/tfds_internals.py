@@ -112,7 +112,42 @@ StoreSubset = Callable[[str, Iterator[bytes], int, int], tfds.core.SplitInfo]
 
 
 class HookedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """TFDS's builder with hooks around the making of a dataset, and for the making of its examples without Beam."""
+    """TFDS's builder with hooks around the making of a dataset, and for the making of its examples without Beam.
+
+    It also reads a dataset in each format that its folder holds.
+    """
+
+    def __init__(self, *, file_format: str | tfds.core.FileFormat | None = None, **kwargs: Any) -> None:
+        """Takes TFDS's arguments. If the dataset exists, `file_format` may be any format that it has.
+
+        Why: a builder from code does not restore the formats that dataset_info.json gives beside the first one, so that
+        `tfds.data_source` finds none of them. And it refuses any `file_format` but the first one, although
+        `tfds.data_source` asks for array_record by itself. A builder from files restores them.
+
+        Raises:
+          ValueError: The dataset exists, but not in this format.
+        """
+        super().__init__(**kwargs)
+        others = self.info.alternative_file_formats
+        # `add_alternative_file_format` would name them once more in the content of the file.
+        others.extend(
+            other
+            for other in map(tfds.core.FileFormat, self.info.as_proto.alternative_file_formats)
+            if other not in others
+        )
+        if file_format and self.info.initialized and tfds.core.FileFormat(file_format) in others:
+            self.info.set_file_format(file_format, override=True, override_if_initialized=True)
+        elif file_format:
+            self.info.set_file_format(file_format, override=not self.info.initialized)
+
+    def as_data_source(self, split: Any = None, *, file_format: Any = None, **more: Any) -> Any:
+        """Reads array_record if the dataset has it, unless another format is asked for.
+
+        Why: of array_record and Parquet, TFDS 4.9.10 takes one by chance, and reads a whole shard of Parquet at once.
+        """
+        if file_format is None and tfds.core.FileFormat.ARRAY_RECORD in self.info.available_file_formats():
+            file_format = tfds.core.FileFormat.ARRAY_RECORD
+        return super().as_data_source(split, file_format=file_format, **more)
 
     @abc.abstractmethod
     def preparing(self, download_config: tfds.download.DownloadConfig) -> AbstractContextManager[None]:

@@ -50,10 +50,11 @@ def snippets(built: Built, url: str | None) -> list[Snippet]:
                 f'(sums="$PWD/SHA256SUMS" && cd {into} && sha256sum --quiet -c "$sums")',
             )
         )
-    by_index = built.file_format == "array_record"
-    code = _BY_INDEX if by_index else _IN_ORDER
-    opened = _opened(built, place, by_index)
+    # TensorFlow reads any other format better than array_record, PyTorch and JAX read by index.
+    only_by_index = built.file_format == "array_record"
     for key, title in (("tensorflow", "TensorFlow"), ("pytorch", "PyTorch"), ("jax", "JAX")):
+        by_index = only_by_index if key == "tensorflow" else "array_record" in built.file_formats
+        code, opened = _BY_INDEX if by_index else _IN_ORDER, _opened(built, place, by_index)
         # Inside the method of a class, the expression is indented further.
         indented = textwrap.indent(opened, " " * 8).lstrip() if "{indented}" in code[key] else ""
         text = code[key].format(opened=opened, indented=indented, subset=_variable(built))
@@ -61,16 +62,27 @@ def snippets(built: Built, url: str | None) -> list[Snippet]:
     if root := _root(built, place):
         name = f"{_NAMESPACE}:{built.full_name}:{built.version}"
         text = _BY_NAME.format(
-            namespace=_NAMESPACE, root=_quoted(root), subset=_variable(built), call=_call(built, name, by_index)
+            namespace=_NAMESPACE, root=_quoted(root), subset=_variable(built), call=_call(built, name, only_by_index)
         )
         found.append(Snippet("namespace", "By a namespace that your team chooses", "Python", text))
     return found
 
 
+def one_liner(built: Built, file_format: str) -> str:
+    """Returns a line that reads all subsets of a dataset on this machine in one of its formats."""
+    place = location(built, None)
+    method = "load" if file_format == built.file_format != "array_record" else "data_source"
+    if (root := _root(built, place)) is None:
+        opened = f"builder_from_directory({_quoted(place)}).as_{'dataset' if method == 'load' else method}()"
+    else:
+        opened = f"{method}({_quoted(built.full_name)}, data_dir={_quoted(root)})"
+    return f"import tensorflow_datasets as tfds; datasets = tfds.{opened}"
+
+
 def packages(built: Built) -> str:
     """Returns the packages that the snippets need besides PyTorch or JAX, for `pip install`."""
     # By index, TFDS decodes images with Pillow, which it does not declare.
-    return "tensorflow tensorflow-datasets" + (" pillow" if built.file_format == "array_record" else "")
+    return "tensorflow tensorflow-datasets" + (" pillow" if "array_record" in built.file_formats else "")
 
 
 def _root(built: Built, place: str) -> str | None:
@@ -137,7 +149,7 @@ class Radiographs(torch.utils.data.IterableDataset):
             yield torch.tensor(image).permute(2, 0, 1), torch.tensor(label)
 
 
-# Leave num_workers at 0: each worker would read everything. It works with a dataset in the array_record format.
+# Leave num_workers at 0: each worker would read everything. It works where `nih-chest-xray convert` adds array_record.
 for images, labels in torch.utils.data.DataLoader(Radiographs(), batch_size=32):
     ...
 """,

@@ -14,6 +14,7 @@ from typing import Any
 from nih_chest_xray.errors import line
 
 DIR = "the folder with the NIH's files; it is only read"
+FILE_FORMATS = ("tfrecord", "array_record", "parquet")
 BUILT = "where datasets were built, or the folder of one of them, such as …/nih_chest_xray/nodule/2.0.0"
 
 
@@ -68,6 +69,13 @@ def folder(text: str) -> str:
     if not text.strip():  # As of a variable that is not set: it would stand for the default.
         raise argparse.ArgumentTypeError("the name is empty; expected that of a folder")
     return os.path.expanduser(text)  # noqa: PTH111
+
+
+def absolute(folder: str) -> str:
+    """Returns the full path of a folder that an argument names."""
+    from nih_chest_xray.system.paths import is_remote
+
+    return folder if is_remote(folder) else os.path.abspath(folder)  # noqa: PTH100
 
 
 def whole(text: str) -> int:

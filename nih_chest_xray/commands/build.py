@@ -7,11 +7,14 @@ import contextlib
 import io
 import json
 import os
+import shlex
 from typing import Any
 
 import nih_chest_xray
 from nih_chest_xray.commands.arguments import (
     DIR,
+    FILE_FORMATS,
+    absolute,
     add_config,
     add_data_dir,
     add_option,
@@ -42,8 +45,8 @@ def add(commands: Any) -> None:
     add_option(
         parser,
         "--file-format",
-        choices=("tfrecord", "array_record", "parquet"),
-        help="of the records (default: tfrecord); array_record is for PyTorch and Grain",
+        choices=FILE_FORMATS,
+        help="of the records (default: tfrecord); `convert` adds array_record, for PyTorch and Grain",
     )
 
 
@@ -68,7 +71,7 @@ def _run(parsed: argparse.Namespace) -> int:
         if not _is_explained(error):
             raise
         return refuse("build", error, code=1)
-    print(f"{'Exists and is reused' if exists else 'Built'}: {_absolute(builder.data_dir)}")
+    print(f"{'Exists and is reused' if exists else 'Built'}: {absolute(builder.data_dir)}")
     print(f"Examples: {', '.join(f'{name} {split.num_examples:,}' for name, split in builder.info.splits.items())}")
     print("Load it in Python:")
     print(_loading(builder, parsed.data_dir))
@@ -76,11 +79,11 @@ def _run(parsed: argparse.Namespace) -> int:
 
 
 def _refuse_other_format(builder: nih_chest_xray.Builder, asked: str) -> None:
-    there = builder.info.file_format.value
-    if builder.is_prepared() and asked != there:
+    there = sorted(file_format.value for file_format in builder.info.available_file_formats())
+    if builder.is_prepared() and asked not in there:
         raise ValueError(
-            f"{builder.data_dir} exists in the format {there}. To add {asked}, use `tfds convert_format"
-            f" --dataset_version_dir {builder.data_dir} --out_file_format {asked}`, or build with another --data-dir."
+            f"{builder.data_dir} exists in the format {' and '.join(there)}. To add {asked}, use `nih-chest-xray"
+            f" convert {shlex.quote(builder.data_dir)} --to {asked}`, or build with another --data-dir."
         )
 
 
@@ -100,11 +103,7 @@ def _loading(builder: nih_chest_xray.Builder, data_dir: str) -> str:
     load = "data_source" if builder.info.file_format.value == "array_record" else "load"
     name = json.dumps(f"{builder.name}/{builder.builder_config.name}")
     default = os.path.expanduser(default_data_dir())  # noqa: PTH111
-    where = "" if data_dir == default else f", data_dir={json.dumps(_absolute(data_dir), ensure_ascii=False)}"
+    # Without the package and without a data_dir, `tfds.data_source` takes no other format than the first.
+    default = "" if builder.info.alternative_file_formats and load == "data_source" else default
+    where = "" if data_dir == default else f", data_dir={json.dumps(absolute(data_dir), ensure_ascii=False)}"
     return f"import tensorflow_datasets as tfds; datasets = tfds.{load}({name}{where})"
-
-
-def _absolute(folder: str) -> str:
-    from nih_chest_xray.system.paths import is_remote
-
-    return folder if is_remote(folder) else os.path.abspath(folder)  # noqa: PTH100

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from nih_chest_xray.catalog.datasets import open_dataset
 from nih_chest_xray.errors import UsageError
 from nih_chest_xray.evaluation import printed
 from nih_chest_xray.evaluation.evaluate import run
 from nih_chest_xray.evaluation.scores import read_scores
 from nih_chest_xray.evaluation.shortcuts import follow_shortcuts, load_predict
-from nih_chest_xray.evaluation.truths import open_dataset
 
 
 def evaluate_files(

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from etils import epath
 
-from nih_chest_xray.catalog.datasets import Built
+from nih_chest_xray.catalog.datasets import Built, open_dataset
 from nih_chest_xray.errors import ScoreError, UsageError
 from nih_chest_xray.evaluation import caveats, truths
 from nih_chest_xray.evaluation.figures import figures, thresholds_of
@@ -75,6 +75,8 @@ def evaluate(
       scores: The scores of the subset's images; higher means more likely positive. A DataFrame with `image_name`, and
         `score` or a column for each class; a dict from image name to score; or (images,) or (images, classes) in the
         order in which `tfds.load`, or `tfds.data_source` for array_record, reads the subset. More images are fine.
+        With a subset of several shards in several formats, only scores with image names are accepted: the two read it
+        in different orders.
       dataset: A builder of TFDS, or the folder of a built dataset.
       split: The subset to evaluate on, not one for training.
       against: What to take for the truth, of `truths.AGAINST`.
@@ -142,7 +144,7 @@ def run(
             f"bootstrap is {bootstrap} and seed {seed}; expected from 2 to {MOST_RESAMPLES:,} resamples, and a seed of"
             " at least 0"
         )
-    built = truths.open_dataset(dataset)
+    built = open_dataset(dataset)
     caveats.refuse_training(built, split)
     images = read_images(built, split)
     truth, single = truths.truth_of(built, images, against)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import tensorflow_datasets as tfds
 from etils import epath
 
 from nih_chest_xray.building.examples_csv import column_of
-from nih_chest_xray.catalog.datasets import Built, find_datasets
-from nih_chest_xray.errors import UsageError
+from nih_chest_xray.catalog.datasets import Built, open_dataset
+from nih_chest_xray.errors import ScoreError, UsageError
 from nih_chest_xray.evaluation.examples import read_examples
 from nih_chest_xray.evaluation.inputs import MISSING
 from nih_chest_xray.evaluation.subgroups import Group, age_bands, by_votes, groups_by, groups_of_positives
@@ -24,30 +21,12 @@ AGAINST = ("label", "findings", "expert_labels", "expert_findings", "reader_vote
 """What scores may be evaluated against: features of the dataset."""
 BY = ("patient_sex", "view_position", "age", "nodule_size")
 """What groups of images may differ in."""
+_BY_INDEX = frozenset({"array_record", "parquet"})
+"""The formats that `tfds.data_source` reads."""
 NODULE_OR_MASS = EXPERT_FINDINGS[-1]
 _READERS_OF_NODULES = 5
 _LARGE, _MEDIUM = 20, 10
 """Diameters in mm from which a nodule is large or medium."""
-
-
-def open_dataset(dataset: Any) -> Built:
-    """Opens a built dataset.
-
-    Args:
-      dataset: A builder of TFDS, the folder of a dataset or of a data_dir with one config, or a dataset that is open.
-
-    Raises:
-      CatalogError, UsageError: The folder holds no such dataset, or several.
-    """
-    if isinstance(dataset, Built):
-        return dataset
-    folder = dataset.data_dir if isinstance(dataset, tfds.core.DatasetBuilder) else os.fspath(dataset)
-    found = find_datasets(folder)
-    if len(found) > 1:
-        raise UsageError(
-            f"{folder} has the datasets {', '.join(built.config_name for built in found)}; name one's folder"
-        )
-    return found[0]
 
 
 def truth_of(built: Built, images: pd.DataFrame, against: str) -> tuple[pd.DataFrame, str | None]:
@@ -169,8 +148,23 @@ def _nodule_size(image: pd.Series, side: int) -> str | None:
 
 
 def names_in_order(built: Built, subset: str) -> Callable[[], list[str]]:
-    """Returns a function that reads a subset's image names in the order in which TFDS reads its examples."""
-    return lambda: [name for name, _ in read_examples(built, subset)]
+    """Returns a function that reads a subset's image names in the order in which TFDS reads its examples.
+
+    The function raises a ScoreError if there are two orders: of several shards, `tfds.load` reads examples in turn, and
+    `tfds.data_source` one shard after the other.
+    """
+
+    def read() -> list[str]:
+        several = built.builder.info.splits[subset].num_shards > 1
+        if several and built.file_format != "array_record" and _BY_INDEX.intersection(built.file_formats[1:]):
+            raise ScoreError(
+                f"the dataset has the formats {' and '.join(built.file_formats)}, and of its {subset} tfds.load and"
+                " tfds.data_source read the examples in different orders; expected scores with image names, a dict or"
+                " a DataFrame with image_name and score"
+            )
+        return [name for name, _ in read_examples(built, subset)]
+
+    return read
 
 
 def training_patients(dataset: epath.PathLike) -> tuple[Built, frozenset[int]]:

@@ -29,8 +29,15 @@ class Need:
     what: str
 
 
-def require_room(needs: Sequence[Need]) -> None:
+_ELSEWHERE = "name a data_dir on another disk; `tfds build` has --download_dir too, for what is downloaded"
+
+
+def require_room(needs: Sequence[Need], elsewhere: str = _ELSEWHERE) -> None:
     """Raises an error if a disk is too small. Needs on one disk are added up; remote folders are not checked.
+
+    Args:
+      needs: What is needed.
+      elsewhere: What else to do than to free some space, for the message.
 
     Raises:
       NoRoomError: A disk is too small.
@@ -47,10 +54,7 @@ def require_room(needs: Sequence[Need]) -> None:
         listed = [f"{need.what} need {readable(need.size)} in {need.folder}" for need in together]
         where = "there" if len(together) == 1 else "on the disk of both"
         places.append(f"{' and '.join(listed)}; {readable(free[disk])} are free {where}")
-    raise NoRoomError(
-        f"There is not enough room: {'. '.join(places)}. Free some, or name a data_dir on another disk; `tfds build`"
-        " has --download_dir too, for what is downloaded."
-    )
+    raise NoRoomError(f"There is not enough room: {'. '.join(places)}. Free some, or {elsewhere}.")
 
 
 def existing(folder: epath.Path) -> pathlib.Path:

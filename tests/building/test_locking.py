@@ -116,7 +116,7 @@ def begun(data_dir: Path):
 
 def require_refusal(data_dir):
     second = builder_of(data_dir)
-    with pytest.raises(BuildInProgressError, match=r"Another build of .*/two/2\.0\.0 is .*lock\. Wait until"):
+    with pytest.raises(BuildInProgressError, match=r"Another build or .* of .*/two/2\.0\.0 is .*lock\. Wait until"):
         second.download_and_prepare()
     assert not second.data_path.exists()
 

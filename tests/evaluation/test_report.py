@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from pages import Page
 
+from nih_chest_xray.catalog.datasets import open_dataset
 from nih_chest_xray.errors import CatalogError, UsageError
 from nih_chest_xray.evaluation import exports, printed
 from nih_chest_xray.evaluation.evaluate import run
 from nih_chest_xray.evaluation.report import require_new_folder, write_report
 from nih_chest_xray.evaluation.shortcuts import follow_shortcuts
-from nih_chest_xray.evaluation.truths import open_dataset
 from nih_chest_xray.vocabulary import FINDINGS
 
 HOSTILE = "<script>alert(1)</script> & 100%_#$~^\\{}|"
