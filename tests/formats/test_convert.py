@@ -343,8 +343,6 @@ convert.convert(folder, "array_record")
 MOMENTS = [("records_of", 0), ("rename", 1)]
 LATER = (("rename", 2), ("replace", 0), ("replace", 1), ("remove", 0))
 SLOW_MOMENTS = [pytest.param(moment, marks=pytest.mark.slow) for moment in LATER]
-    pytest.param(m, marks=pytest.mark.slow) for m in (("rename", 2), ("replace", 0), ("replace", 1), ("remove", 0))
-]
 
 
 @pytest.mark.parametrize("moment", MOMENTS + SLOW_MOMENTS)
