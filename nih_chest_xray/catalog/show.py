@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _FIRST = 2000
 """Number of examples of a split among which the shown ones are chosen, so that little of a large one is read."""
 _MOST = 100
-_FIELDS = ("image_name", "label", "augmentation", "patient_id")
 
 
 def show_examples(
@@ -108,7 +107,7 @@ def _folder_of(dataset: Any) -> Any:
     if isinstance(dataset, str) and dataset.startswith(DATASET) and not Path(dataset).exists():
         try:
             return tfds.builder(dataset).data_dir
-        except (ValueError, tfds.core.registered.DatasetNotFoundError) as error:
+        except ValueError as error:
             raise UsageError(f"{dataset} is neither a folder nor a dataset that was built here") from error
     return dataset
 
@@ -118,26 +117,23 @@ def _as_numpy(example: Any) -> Mapping[str, Any]:
         example = {"image": example[0], "label": example[1]}
     if not isinstance(example, Mapping) or "image" not in example:
         raise UsageError("an example has no image; expected examples as tfds.load gives them, decoded and not batched")
-    # Not `tfds.as_numpy`, which would import TensorFlow for the arrays of a data source.
-    return {
-        key: _as_numpy_values(value) if isinstance(value, Mapping) else _array(value) for key, value in example.items()
-    }
+    arrays = _arrays(example)
+    pixels = arrays["image"]
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 1:
+        raise UsageError(
+            f"an image is {pixels.shape} {pixels.dtype}; expected (height, width, 1) uint8, as tfds.load gives it, not"
+            " batched or changed"
+        )
+    return arrays
 
 
-def _as_numpy_values(features: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {
-        key: np.stack([_array(each) for each in value]) if isinstance(value, list) else _array(value)
-        for key, value in features.items()
-    }
-
-
-def _array(value: Any) -> Any:
-    return value.numpy() if hasattr(value, "numpy") else value
+def _arrays(features: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns arrays of tensors, or of what a data source gives, which has the boxes as a list of arrays."""
+    return {key: _arrays(value) if isinstance(value, Mapping) else np.asarray(value) for key, value in features.items()}
 
 
 def _name_of(example: Mapping[str, Any]) -> str:
-    name = example.get("image_name", b"")
-    return name.decode() if isinstance(name, bytes) else str(name)
+    return np.asarray(example.get("image_name", b"")).item().decode()
 
 
 def _beside_their_sources(examples: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
@@ -160,8 +156,7 @@ def _chosen(built: Built, split: str, rows: int, columns: int) -> list[list[Mapp
         ) from error
     refuse_overlong_records(built)
     try:
-        wanted = tfds.decode.PartialDecoding(dict.fromkeys(_FIELDS, True) | {"bboxes": {"finding": True}})
-        fields = list(itertools.islice(_read(built, split, wanted), _FIRST))
+        fields = [_without_image(example) for example in itertools.islice(_read(built, split), _FIRST)]
         groups = _choose(fields, info, rows, columns)
         numbers = sorted(itertools.chain.from_iterable(groups))
         found = dict(zip(numbers, _read_whole(built, split, numbers), strict=True))
@@ -170,27 +165,28 @@ def _chosen(built: Built, split: str, rows: int, columns: int) -> list[list[Mapp
     return [[found[number] for number in group] for group in groups]
 
 
-def _read(built: Built, split: str, decoders: Any) -> Iterator[Mapping[str, Any]]:
+def _read(built: Built, split: str) -> Iterator[Mapping[str, Any]]:
+    """Yields examples whose images are encoded, unless they are stored as pixels."""
+    raw = {"image": tfds.decode.SkipDecoding()} if _is_encoded(built) else None
     if built.file_format == "array_record":
-        # TFDS reads it only as a data source, which can skip decoding images but not reading them.
-        raw = {"image": tfds.decode.SkipDecoding()} if isinstance(_image(built), tfds.features.Image) else None
         return iter(built.builder.as_data_source(split, decoders=raw))
-    return iter(tfds.as_numpy(built.builder.as_dataset(split=split, decoders=decoders, read_config=READ_CONFIG)))
+    return iter(tfds.as_numpy(built.builder.as_dataset(split=split, decoders=raw, read_config=READ_CONFIG)))
 
 
-def _image(built: Built) -> tfds.features.FeatureConnector:
-    return built.builder.info.features["image"]
+def _is_encoded(built: Built) -> bool:
+    return isinstance(built.builder.info.features["image"], tfds.features.Image)
+
+
+def _without_image(example: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in example.items() if key != "image"}
 
 
 def _read_whole(built: Built, split: str, numbers: Sequence[int]) -> Iterator[Mapping[str, Any]]:
-    """Yields the examples with these numbers, with their images; only these are decoded where they are encoded."""
-    encoded = isinstance(_image(built), tfds.features.Image)
-    raw = {"image": tfds.decode.SkipDecoding()} if encoded else None
-    last = numbers[-1] + 1 if numbers else 0
-    for number, example in enumerate(itertools.islice(_read(built, split, raw), last)):
+    """Yields the examples with these numbers, with their images' pixels."""
+    for number, example in enumerate(itertools.islice(_read(built, split), max(numbers, default=-1) + 1)):
         if number in numbers:
             content = example["image"]
-            pixels = decode_stored(content, built.config["image_format"]) if encoded else np.asarray(content)
+            pixels = decode_stored(content, built.config["image_format"]) if _is_encoded(built) else content
             yield {**example, "image": pixels}
 
 
@@ -252,9 +248,7 @@ def _label(feature: tfds.features.FeatureConnector, value: Any) -> str:
 
 def _in_words(example: Mapping[str, Any], info: tfds.core.DatasetInfo) -> Shown:
     features, pixels = info.features, np.asarray(example["image"])
-    pixels = pixels[..., 0] if pixels.ndim == 3 else pixels
-    if pixels.ndim != 2:
-        raise UsageError(f"an image has the shape {np.shape(example['image'])}; expected single examples, not a batch")
+    pixels = pixels.reshape(pixels.shape[:2])
     label = _label(features["label"], example["label"])
     lines = []
     if "findings" in example:
@@ -266,7 +260,7 @@ def _in_words(example: Mapping[str, Any], info: tfds.core.DatasetInfo) -> Shown:
     about = [_name_of(example).removesuffix(".png")]
     about += [features[key].int2str(int(example[key])) for key in ("view_position", "patient_sex") if key in example]
     if (age := int(example.get("patient_age", UNKNOWN_AGE))) != UNKNOWN_AGE:
-        about.append(f"{age} years")
+        about.append(f"{age}\u00a0years")  # On one line.
     lines += [" · ".join(filter(None, about))]
     boxes = example.get("bboxes", {"bbox": (), "finding": ()})
     return Shown(
