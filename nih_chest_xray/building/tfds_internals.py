@@ -144,10 +144,16 @@ class HookedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         """Reads array_record if the dataset has it, unless another format is asked for.
 
         Why: of array_record and Parquet, TFDS 4.9.10 takes one by chance, and reads a whole shard of Parquet at once.
+        And it leaves the builder with that format, which `as_dataset` may not read.
         """
         if file_format is None and tfds.core.FileFormat.ARRAY_RECORD in self.info.available_file_formats():
             file_format = tfds.core.FileFormat.ARRAY_RECORD
-        return super().as_data_source(split, file_format=file_format, **more)
+        before = self.info.file_format
+        try:
+            return super().as_data_source(split, file_format=file_format, **more)
+        finally:
+            if self.info.file_format != before:
+                self.info.set_file_format(before, override=True, override_if_initialized=True)
 
     @abc.abstractmethod
     def preparing(self, download_config: tfds.download.DownloadConfig) -> AbstractContextManager[None]:

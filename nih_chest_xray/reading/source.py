@@ -46,7 +46,7 @@ class ExampleSource(Sequence[dict[str, Any]]):
         """
         self.dataset_info, self.split = dataset_info, split
         self._records, self._parser = records, parser
-        self._of_threads = dataset_info.file_format == tfds.core.FileFormat.ARRAY_RECORD
+        self._of_threads = type(records).__module__.partition(".")[0] == "array_record"
 
     def __len__(self) -> int:
         return len(self._records)
