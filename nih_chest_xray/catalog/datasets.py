@@ -19,7 +19,7 @@ from etils import epath
 
 from nih_chest_xray.building.features import differences, label_files
 from nih_chest_xray.config import NihChestXrayConfig
-from nih_chest_xray.errors import CatalogError, DatasetError, first_line, shown
+from nih_chest_xray.errors import CatalogError, DatasetError, UsageError, first_line, shown
 from nih_chest_xray.tasks import Task
 from nih_chest_xray.verification.dataset_folder import (
     dataset_folders,
@@ -179,6 +179,26 @@ def find_datasets(folder: epath.PathLike) -> list[Built]:
             f" {DATASET}/CONFIG/VERSION); build one with `tfds build {DATASET}`, or name another data_dir"
         )
     return [_read(root, found[name]) for name in sorted(found)]
+
+
+def open_dataset(dataset: Any) -> Built:
+    """Opens a built dataset.
+
+    Args:
+      dataset: A builder of TFDS, the folder of a dataset or of a data_dir with one config, or a dataset that is open.
+
+    Raises:
+      CatalogError, UsageError: The folder holds no such dataset, or several.
+    """
+    if isinstance(dataset, Built):
+        return dataset
+    folder = dataset.data_dir if isinstance(dataset, tfds.core.DatasetBuilder) else os.fspath(dataset)
+    found = find_datasets(folder)
+    if len(found) > 1:
+        raise UsageError(
+            f"{folder} has the datasets {', '.join(built.config_name for built in found)}; name one's folder"
+        )
+    return found[0]
 
 
 def damaged(folder: epath.Path, problem: object) -> CatalogError:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from etils import epath
 
-from nih_chest_xray.catalog.datasets import Built
+from nih_chest_xray.catalog.datasets import Built, open_dataset
 from nih_chest_xray.errors import ScoreError, UsageError
 from nih_chest_xray.evaluation import caveats, truths
 from nih_chest_xray.evaluation.figures import figures, thresholds_of
@@ -142,7 +142,7 @@ def run(
             f"bootstrap is {bootstrap} and seed {seed}; expected from 2 to {MOST_RESAMPLES:,} resamples, and a seed of"
             " at least 0"
         )
-    built = truths.open_dataset(dataset)
+    built = open_dataset(dataset)
     caveats.refuse_training(built, split)
     images = read_images(built, split)
     truth, single = truths.truth_of(built, images, against)

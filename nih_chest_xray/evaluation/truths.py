@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import tensorflow_datasets as tfds
 from etils import epath
 
 from nih_chest_xray.building.examples_csv import column_of
-from nih_chest_xray.catalog.datasets import Built, find_datasets
+from nih_chest_xray.catalog.datasets import Built, open_dataset
 from nih_chest_xray.errors import UsageError
 from nih_chest_xray.evaluation.examples import read_examples
 from nih_chest_xray.evaluation.inputs import MISSING
@@ -28,26 +25,6 @@ NODULE_OR_MASS = EXPERT_FINDINGS[-1]
 _READERS_OF_NODULES = 5
 _LARGE, _MEDIUM = 20, 10
 """Diameters in mm from which a nodule is large or medium."""
-
-
-def open_dataset(dataset: Any) -> Built:
-    """Opens a built dataset.
-
-    Args:
-      dataset: A builder of TFDS, the folder of a dataset or of a data_dir with one config, or a dataset that is open.
-
-    Raises:
-      CatalogError, UsageError: The folder holds no such dataset, or several.
-    """
-    if isinstance(dataset, Built):
-        return dataset
-    folder = dataset.data_dir if isinstance(dataset, tfds.core.DatasetBuilder) else os.fspath(dataset)
-    found = find_datasets(folder)
-    if len(found) > 1:
-        raise UsageError(
-            f"{folder} has the datasets {', '.join(built.config_name for built in found)}; name one's folder"
-        )
-    return found[0]
 
 
 def truth_of(built: Built, images: pd.DataFrame, against: str) -> tuple[pd.DataFrame, str | None]:

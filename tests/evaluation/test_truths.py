@@ -7,6 +7,7 @@ import shutil
 import pandas as pd
 import pytest
 
+from nih_chest_xray.catalog.datasets import open_dataset
 from nih_chest_xray.errors import CatalogError, UsageError
 from nih_chest_xray.evaluation import truths
 from nih_chest_xray.evaluation.images import read_images
@@ -14,7 +15,7 @@ from nih_chest_xray.vocabulary import EXPERT_FINDINGS, FINDINGS
 
 
 def of(folder, against, subset="test"):
-    built = truths.open_dataset(folder)
+    built = open_dataset(folder)
     images = read_images(built, subset)
     return built, images, *truths.truth_of(built, images, against)
 
@@ -32,7 +33,7 @@ def test_the_label_is_the_truth_of_two_classes(sound, rows_of):
 
 
 def test_copies_are_no_images(sound, rows_of):
-    images = read_images(truths.open_dataset(sound), "train")
+    images = read_images(open_dataset(sound), "train")
     rows = rows_of(sound, "train")
     assert 0 < len(images) < len(rows)
     assert set(images.index) == {row["image_name"] for row in rows if row["augmentation"] == "none"}
@@ -140,7 +141,7 @@ def test_groups_are_by_sex_view_and_age(sound):
 
 def test_names_come_in_the_order_of_the_records(sound, catalog_data):
     for folder in (sound, *(catalog_data / "nih_chest_xray").glob("*/2.0.0")):
-        built = truths.open_dataset(folder)
+        built = open_dataset(folder)
         names = truths.names_in_order(built, "test")()
         assert sorted(names) == list(read_images(built, "test").index)
         assert names != sorted(names)
@@ -207,7 +208,7 @@ def copied(expert, tmp_path):
 def test_values_that_the_package_never_writes_are_named(copied, name, value):
     set_cells(copied, name, value)
     with pytest.raises(UsageError) as raised:
-        read_images(truths.open_dataset(copied), "test")
+        read_images(open_dataset(copied), "test")
     error = str(raised.value)
     assert str(copied / "examples.csv") in error
     assert "nih-chest-xray verify" in error
@@ -219,7 +220,7 @@ def test_values_that_the_package_never_writes_are_named(copied, name, value):
 def test_a_column_that_is_not_there_is_named(copied, name):
     drop_column(copied, name, None)
     with pytest.raises(UsageError, match=f"has no column {name}"):
-        read_images(truths.open_dataset(copied), "test")
+        read_images(open_dataset(copied), "test")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'image_name,label\n"', b"a,b\n1,2,3\n4\n", None, "link"])
@@ -231,7 +232,7 @@ def test_a_file_that_is_no_table_is_refused(copied, content):
     elif content is not None:
         path.write_bytes(content)
     with pytest.raises((UsageError, CatalogError), match="examples.csv"):
-        read_images(truths.open_dataset(copied), "test")
+        read_images(open_dataset(copied), "test")
 
 
 def test_a_longer_row_does_not_shift_the_columns(copied):
@@ -239,7 +240,7 @@ def test_a_longer_row_does_not_shift_the_columns(copied):
     header, *rows = path.read_text().splitlines()
     path.write_text("\n".join([header, *(f"00000001_000.png,{row}" for row in rows)]))
     with pytest.raises(UsageError, match="examples.csv"):
-        read_images(truths.open_dataset(copied), "test")
+        read_images(open_dataset(copied), "test")
 
 
 def test_records_that_cannot_be_read_are_named(sound, tmp_path):
@@ -249,5 +250,5 @@ def test_records_that_cannot_be_read_are_named(sound, tmp_path):
     content[len(content) // 2] ^= 0xFF
     shard.write_bytes(content)
     with pytest.raises(ValueError, match="its records") as raised:
-        truths.names_in_order(truths.open_dataset(folder), "test")()
+        truths.names_in_order(open_dataset(folder), "test")()
     assert str(folder) in str(raised.value)
