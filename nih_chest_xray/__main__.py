@@ -19,7 +19,7 @@ from typing import Any
 from absl import logging
 
 import nih_chest_xray
-from nih_chest_xray.errors import CatalogError, TableError, UsageError, line
+from nih_chest_xray.errors import CatalogError, NoRoomError, TableError, UsageError, line
 from nih_chest_xray.system.bars import say
 
 _DIR = "the folder with the NIH's files; it is only read"
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"nih-chest-xray {nih_chest_xray.__version__}")
     commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
-    for add in (_add_configs, _add_check, _add_build, _add_verify, _add_evaluate, _add_catalog):
+    for add in (_add_configs, _add_check, _add_build, _add_verify, _add_evaluate, _add_catalog, _add_export):
         add(commands)
     parsed = parser.parse_args(arguments)
     try:
@@ -415,6 +415,41 @@ def _catalog(parsed: argparse.Namespace) -> int:
         print(write_site(parsed.data_dir, parsed.out, parsed.url) / "index.html")
     except (CatalogError, OSError) as error:  # The second: a place that may not be written to, a full disk.
         return _refuse("catalog", error)
+    return 0
+
+
+def _add_export(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "export",
+        _export,
+        "write a built dataset as a copy for other libraries",
+        "huggingface: Parquet files and a dataset card, for `datasets.load_dataset(OUT)`. webdataset: tar shards with"
+        " an image and a JSON file for each example. folder: OUT/SUBSET/CLASS/IMAGE with metadata.csv, for ImageFolder,"
+        " flow_from_directory and image_dataset_from_directory; of findings, where an image may have several,"
+        " OUT/SUBSET/IMAGE, for flow_from_dataframe. Stored images are copied byte for byte. Exits with 0 if OUT is"
+        " written, else with 2, and then nothing is.",
+        "export ~/tensorflow_datasets/nih_chest_xray/nodule --to huggingface OUT",
+    )
+    parser.add_argument("dataset", metavar="DATASET", type=os.path.expanduser, help=_BUILT)
+    parser.add_argument(
+        "--to", choices=("huggingface", "webdataset", "folder"), required=True, help="for which library"
+    )
+    parser.add_argument("out", metavar="OUT", type=_folder, help="the folder to write; it must be new or empty")
+
+
+def _export(parsed: argparse.Namespace) -> int:
+    from nih_chest_xray.formats.export import export
+
+    try:
+        done = export(parsed.dataset, parsed.to, parsed.out)
+    except (UsageError, CatalogError, NoRoomError, OSError) as error:
+        return _refuse("export", error)
+    print(f"Exported: {done.path}")
+    print(f"Examples: {', '.join(f'{name} {number:,}' for name, number in done.examples.items())}")
+    print(f"Read it in Python:\n{done.reading}", end="")
+    for caveat in done.caveats:
+        say(f"warning: {line(caveat, 4000)}")
     return 0
 
 

@@ -24,7 +24,7 @@ def test_every_folder_is_a_stage_with_a_first_line_that_says_which():
     folders = {path.parent.name for path in package.glob("*/__init__.py")}
     assert folders == {
         *("release", "tables", "planning", "images", "building", "verification", "evaluation", "phantom"),
-        *("catalog", "system"),
+        *("catalog", "formats", "system"),
     }
 
 

@@ -29,8 +29,15 @@ class Need:
     what: str
 
 
-def require_room(needs: Sequence[Need]) -> None:
+_OF_A_BUILD = "name a data_dir on another disk; `tfds build` has --download_dir too, for what is downloaded"
+
+
+def require_room(needs: Sequence[Need], instead: str = _OF_A_BUILD) -> None:
     """Raises an error if a disk is too small. Needs on one disk are added up; remote folders are not checked.
+
+    Args:
+      needs: What will be written.
+      instead: What can be done instead of freeing some, for the message.
 
     Raises:
       NoRoomError: A disk is too small.
@@ -47,10 +54,7 @@ def require_room(needs: Sequence[Need]) -> None:
         listed = [f"{need.what} need {readable(need.size)} in {need.folder}" for need in together]
         where = "there" if len(together) == 1 else "on the disk of both"
         places.append(f"{' and '.join(listed)}; {readable(free[disk])} are free {where}")
-    raise NoRoomError(
-        f"There is not enough room: {'. '.join(places)}. Free some, or name a data_dir on another disk; `tfds build`"
-        " has --download_dir too, for what is downloaded."
-    )
+    raise NoRoomError(f"There is not enough room: {'. '.join(places)}. Free some, or {instead}.")
 
 
 def existing(folder: epath.Path) -> pathlib.Path:
