@@ -13,7 +13,7 @@ from typing import Any
 from absl import logging
 
 import nih_chest_xray
-from nih_chest_xray.commands import build, catalog, check, configs, convert, evaluate, verify
+from nih_chest_xray.commands import build, catalog, check, configs, convert, evaluate, export, verify
 from nih_chest_xray.errors import line
 from nih_chest_xray.system.bars import say
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"nih-chest-xray {nih_chest_xray.__version__}")
     commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
-    for command in (configs, check, build, verify, convert, evaluate, catalog):
+    for command in (configs, check, build, verify, convert, evaluate, catalog, export):
         command.add(commands)
     parsed = parser.parse_args(arguments)
     try:

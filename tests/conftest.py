@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from nih_chest_xray import Builder, NihChestXrayConfig
 from nih_chest_xray.catalog import site
 from nih_chest_xray.catalog.gallery import Gallery
+from nih_chest_xray.formats.export import export
 from nih_chest_xray.phantom.release import Phantom
 from nih_chest_xray.release.sources import StoredImage
 from nih_chest_xray.tables import labels
@@ -183,6 +184,27 @@ def expert(once, phantom_dir) -> Path:
     """The folder of a small dataset that radiologists evaluate."""
     fields = {"name": "expert", "task": "nodule_expert", "split": "expert", "image_size": 16}
     return once("expert", lambda folder: build(phantom_dir, folder, **fields)) / "nih_chest_xray" / "expert" / "2.0.0"
+
+
+@pytest.fixture(scope="session")
+def folded(once, phantom_dir) -> Path:
+    """The folder of a dataset of JPEGs in folds, copies apart. Its classes are not in alphabetical order."""
+    fields = {"name": "folded", "positive": ["Effusion", "Nodule"], "split": "folds", "folds": 3, "image_size": 64}
+    fields |= {"image_format": "jpeg", "augmented_copies": 1}
+    return once("folded", lambda folder: build(phantom_dir, folder, **fields)) / "nih_chest_xray/folded/2.0.0"
+
+
+@pytest.fixture(scope="session")
+def exported(request, once, catalog_data):
+    """Returns the folder of a dataset, by its name, and that of its export."""
+
+    def make(name: str, to: str) -> tuple[Path, Path]:
+        dataset = catalog_data / "nih_chest_xray" / name / "2.0.0"
+        if name not in CATALOG_CONFIGS:
+            dataset = request.getfixturevalue(name)
+        return dataset, once(f"{name}-{to}", lambda folder: export(dataset, to, folder))
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from nih_chest_xray.catalog.datasets import open_dataset
+from nih_chest_xray.catalog.new_folders import require_new_folder
 from nih_chest_xray.errors import UsageError
 from nih_chest_xray.evaluation import printed
 from nih_chest_xray.evaluation.evaluate import run
@@ -56,7 +57,7 @@ def evaluate_files(
     if out is not None:
         from nih_chest_xray.evaluation import report  # Here, since its libraries are optional.
 
-        report.require_new_folder(Path(out), built)
+        require_new_folder(Path(out))
     predict = None if shortcuts is None else load_predict(shortcuts)
     names = _names(scores, compare)
     done = run(

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-import tensorflow_datasets as tfds
 
 from nih_chest_xray.errors import CatalogError, ImageError, UsageError, one_line
 
@@ -23,8 +22,9 @@ except ImportError as error:
     ) from error
 
 from nih_chest_xray.catalog.charts import Table
-from nih_chest_xray.catalog.datasets import Built, damaged
+from nih_chest_xray.catalog.datasets import damaged
 from nih_chest_xray.catalog.gallery import SIDE, Picture, make_picture
+from nih_chest_xray.catalog.new_folders import require_new_folder
 from nih_chest_xray.catalog.page import render
 from nih_chest_xray.catalog.reports import METRICS
 from nih_chest_xray.evaluation import exports, printed
@@ -55,20 +55,6 @@ class Errors:
     pictures: tuple[Picture, ...]
 
 
-def require_new_folder(out: Path, built: Built) -> None:
-    """Raises an error if a folder for a report is not a new or empty one, or would be taken for a dataset's.
-
-    Raises:
-      UsageError: It holds something, or is no folder; it is in the dataset, or has the name of a version.
-    """
-    if out.resolve().is_relative_to(Path(built.path).resolve()):
-        raise UsageError(f"{out} is in the dataset, where no other file belongs; name a folder beside it")
-    if tfds.core.Version.is_valid(out.name):
-        raise UsageError(f"{out} has the name of a version, so that TFDS would take it for a dataset; name another")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} exists; name another --out, so that nothing is replaced")
-
-
 def write_report(done: Evaluation, shortcuts: Mapping[str, pd.DataFrame], out: Path) -> Path:
     """Writes a report: all of it is made before the first file is written.
 
@@ -85,7 +71,7 @@ def write_report(done: Evaluation, shortcuts: Mapping[str, pd.DataFrame], out: P
       CatalogError: An image of the dataset cannot be read.
       OSError: It cannot be written.
     """
-    require_new_folder(out, done.built)
+    require_new_folder(out)
     files = {
         MARKDOWN: exports.as_markdown(done),
         LATEX: exports.as_latex(done),

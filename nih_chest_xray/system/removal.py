@@ -59,6 +59,16 @@ UNFINISHED_SITE = Kind(
     "an unfinished site", re.compile(rf"\..+\.{SITE_WORK}\.[a-z0-9_]{{8}}"), re.compile(rf"((new|old)/)?{_SITE}")
 )
 REPLACED_SITE = Kind("a replaced site", re.compile("old"), re.compile(_SITE))
+EXPORT_WORK = "nih-chest-xray-export"
+"""Part of the name of the folder in which an export is written, as `SITE_WORK` is of a site's."""
+_IMAGE = r"[a-z0-9_]+/([A-Za-z_ ]+/)?\d{8}_\d{3}(_aug\d+)?\.(png|jpg)"
+_EXPORT = (
+    r"new/(README\.md|SHA256SUMS|metadata\.csv|examples\.csv|data/[a-z0-9_]+-\d{5}-of-\d{5}\.parquet"
+    rf"|[a-z0-9_]+-\d{{6}}\.tar|{_IMAGE})"
+)
+UNFINISHED_EXPORT = Kind(
+    "an unfinished export", re.compile(rf"\..+\.{EXPORT_WORK}\.[a-z0-9_]{{8}}"), re.compile(_EXPORT)
+)
 BEAM_TASKS = Kind("the tasks of a Beam build", re.compile("beam"), re.compile(r"(source|rows)-\d{5}\.pickle|\w+\.json"))
 
 

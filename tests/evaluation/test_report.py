@@ -11,11 +11,10 @@ import pandas as pd
 import pytest
 from pages import Page
 
-from nih_chest_xray.catalog.datasets import open_dataset
-from nih_chest_xray.errors import CatalogError, UsageError
+from nih_chest_xray.errors import CatalogError
 from nih_chest_xray.evaluation import exports, printed
 from nih_chest_xray.evaluation.evaluate import run
-from nih_chest_xray.evaluation.report import require_new_folder, write_report
+from nih_chest_xray.evaluation.report import write_report
 from nih_chest_xray.evaluation.shortcuts import follow_shortcuts
 from nih_chest_xray.vocabulary import FINDINGS
 
@@ -167,24 +166,6 @@ def test_several_findings_have_a_plot_each(catalog_data, rows_of, tmp_path):
     titles = [element["attrs"]["alt"].partition(".")[0] for element in page.all("img")]
     assert "Plot: Calibration" not in titles  # Scores outside 0 to 1.
     assert "scores outside 0 to 1" in exports.as_json(done, {})
-
-
-def test_a_report_replaces_nothing_and_is_no_dataset(sound, tmp_path):
-    built = open_dataset(sound)
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full/file").touch()
-    (tmp_path / "empty").mkdir()
-    for name, expected in (
-        (tmp_path / "full", "exists"),
-        (tmp_path / "full/file", "exists"),
-        (sound / "report", "is in the dataset"),
-        (sound, "is in the dataset"),
-        (sound.parent / "2.1.0", "name of a version"),
-    ):
-        with pytest.raises(UsageError, match=expected):
-            require_new_folder(name, built)
-    require_new_folder(tmp_path / "empty", built)
-    require_new_folder(sound.parent / "report", built)
 
 
 def test_an_image_that_cannot_be_decoded_is_named_and_nothing_is_written(sound, made, tmp_path):
