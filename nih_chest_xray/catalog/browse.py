@@ -18,7 +18,7 @@ from nih_chest_xray.verification.dataset_folder import COLUMNS
 from nih_chest_xray.vocabulary import FINDINGS, NO_FINDING, SEXES, VIEWS, label_string
 
 _OF_RECORDS = ("findings", "augmentation", "patient_id", "patient_age", "patient_sex", "view_position")
-"""The columns of examples.csv, besides those of metadata.csv, that `statistics.read_examples` reads from the records."""
+"""Columns of examples.csv, besides those of metadata.csv, that `statistics.read_examples` reads from the records."""
 _SEX = {"F": "female", "M": "male"}
 
 

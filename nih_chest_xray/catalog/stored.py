@@ -60,6 +60,6 @@ def stored_pixels(built: Built, example: dict[str, Any]) -> np.ndarray:
     return decode_stored(example["image"], built.config["image_format"])
 
 
-def stored_file(built: Built, example: dict[str, Any]) -> bytes:
+def stored_file(example: dict[str, Any]) -> bytes:
     """Returns the bytes of a file that has exactly the stored pixels, with a suffix of `SUFFIXES`."""
     return example["image"]

@@ -60,10 +60,8 @@ def exact_or_small(built: Built, choice: Choice) -> dict[str, tuple[str, bool]]:
     splits = built.builder.info.splits
     size = sum(split.num_bytes for split in splits.values()) / max(1, built.total)
     names = choice.examples["image_name"].tolist()
-    if size * len(names) <= _ALL_STORED:
-        stored = set(names)
-    else:
-        stored = set(choice.featured[: int(_FEATURED_STORED // size)])
+    all_fit = size * len(names) <= _ALL_STORED
+    stored = set(names if all_fit else choice.featured[: int(_FEATURED_STORED // size)])
     suffix = SUFFIXES[built.config["image_format"]]
     return {
         name: (f"{FOLDER}/{name.removesuffix('.png')}{suffix if name in stored else '.webp'}", name in stored)

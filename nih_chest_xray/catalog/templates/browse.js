@@ -6,7 +6,7 @@
 {
   const byId = (id) => document.getElementById(id);
   const browser = byId("browser"), form = byId("filter-form"), count = byId("browse-count"), thumbs = byId("thumbs");
-  const ACROSS = 10, BATCH = 60, PAGE = 50;
+  const ACROSS = 10, BATCH = 60, PAGE = 50, LONG = 30;
   const words = (text) => text.replaceAll("_", " ").replaceAll("|", ", ");
   const number = (value) => value.toLocaleString("en");
 
@@ -142,6 +142,13 @@
     return made;
   };
 
+  // Several findings may take several lines.
+  const lines = (text) => {
+    const made = document.createDocumentFragment();
+    text.split("|").forEach((part, place) => made.append(...(place ? ["|", document.createElement("wbr"), part] : [part])));
+    return made;
+  };
+
   const showTable = async () => {
     if (!rows) {
       count.textContent = "Loading the table.";
@@ -176,7 +183,7 @@
       const line = document.createElement("tr");
       for (const name of rows.names) {
         const value = rows.value(name, row);
-        let content = value;
+        let content = lines(value);
         if (name === "image_name" && viewer.has(value)) {
           content = document.createElement("a");
           content.textContent = value;
@@ -187,6 +194,7 @@
         const made = cell(name === "image_name" ? "th" : "td", content);
         if (name === "image_name") made.scope = "row";
         else if (numeric.has(name)) made.className = "number";
+        else if (value.length > LONG) made.className = "long";
         line.append(made);
       }
       return line;
@@ -201,6 +209,8 @@
   };
 
   const refresh = () => {
+    const set = tests().length;
+    byId("filters").firstElementChild.textContent = set ? `Filters (${set})` : "Filters";
     const table = state.get("show") === "table";
     byId("browse-pictures").hidden = table;
     byId("browse-table").hidden = !table;
@@ -218,10 +228,7 @@
     const name = state.get("example");
     if (name) open(name, picturesFound());
     else if (viewer.open) viewer.close();
-    if (state.size && !name) {
-      byId("filters").open = true;
-      browser.scrollIntoView();
-    }
+    if (state.size && !name) browser.scrollIntoView();
   };
 
   // The viewer turned to another example, or was closed: then the focus goes to the last one, from where a keyboard's user goes on.
