@@ -1,11 +1,15 @@
-"""A reader of HTML and a static server, for the tests of the catalog."""
+"""A reader of HTML and of tables, and a static server, for the tests of the catalog."""
 
+import base64
 import contextlib
 import functools
 import html.parser
 import http.server
 import itertools
+import json
+import re
 import threading
+import zlib
 
 VOID = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source"}
 
@@ -69,3 +73,20 @@ def static_server(folder):
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+def script_columns(path):
+    """What a script hands on that the browser of examples loads; it is nothing but a text of Base64."""
+    name, packed = re.fullmatch(r'catalogTable\("(\w+)", "([A-Za-z0-9+/=]+)"\);\n', path.read_text()).groups()
+    assert name == path.stem
+    return json.loads(zlib.decompress(base64.b64decode(packed)))
+
+
+def script_table(path):
+    """The table of such a script, as a list of {column: text}."""
+    content = script_columns(path)
+    columns = {}
+    for column, coded in content["columns"].items():
+        codes = range(content["rows"]) if coded["codes"] is None else coded["codes"]
+        columns[column] = [coded["values"][code] for code in codes]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
+import io
 import json
 import os
 import re
 import shlex
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,18 +21,21 @@ from etils import epath
 
 from nih_chest_xray.building.features import differences, label_files
 from nih_chest_xray.config import NihChestXrayConfig
-from nih_chest_xray.errors import CatalogError, DatasetError, UsageError, first_line, shown
+from nih_chest_xray.errors import CatalogError, DatasetError, UsageError, first_line, line, shown
 from nih_chest_xray.tasks import Task
 from nih_chest_xray.verification.dataset_folder import (
+    COLUMNS,
     dataset_folders,
     open_builder,
     plain_files,
     read_dataset_info,
     read_metadata,
+    read_small,
 )
 from nih_chest_xray.verification.shards import claims_too_much, shards
 from nih_chest_xray.vocabulary import DATASET, copies_of, is_copy
 
+EXAMPLES_CSV = "examples.csv"
 _NEEDED = ("features.json", "metadata.json", "metadata.csv")
 
 
@@ -204,6 +209,31 @@ def open_dataset(dataset: Any) -> Built:
             f"{folder} has the datasets {', '.join(built.config_name for built in found)}; name one's folder"
         )
     return found[0]
+
+
+def read_examples_csv(built: Built) -> pd.DataFrame:
+    """Returns the rows of a dataset's examples.csv, all columns as text.
+
+    Raises:
+      FileNotFoundError: The dataset has no such file, as those of before 2.0.0.
+      DatasetError: The file cannot be read, or does not list the examples of metadata.csv.
+    """
+    try:
+        content = io.BytesIO(read_small(built.path / EXAMPLES_CSV))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # Without `index_col`, rows that are all longer than the header would be shifted against it.
+            rows = pd.read_csv(content, dtype=str, keep_default_na=False, index_col=False)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:  # Or not UTF-8.
+        raise DatasetError([f"{EXAMPLES_CSV} cannot be read ({line(str(error), 300)})"]) from error
+    if lacking := [name for name in COLUMNS if name not in rows]:
+        raise DatasetError([f"{EXAMPLES_CSV} has no column {lacking[0]}"])
+    listed = list(COLUMNS)
+    if rows[listed].to_numpy().tolist() != built.table[listed].to_numpy().tolist():
+        raise DatasetError([f"{EXAMPLES_CSV} does not list the examples of metadata.csv"])
+    return rows
 
 
 def damaged(folder: epath.Path, problem: object) -> CatalogError:

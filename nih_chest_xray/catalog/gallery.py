@@ -1,30 +1,28 @@
-"""Gallery: chooses a few examples of each class and a few augmented pairs, and makes small pictures of them."""
+"""Gallery: makes the pictures of the examples that a page shows, and says what they show."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pandas as pd
-import tensorflow_datasets as tfds
 
+from nih_chest_xray.building.parallel import map_in_order, worker_count
+from nih_chest_xray.catalog.choice import choose
 from nih_chest_xray.catalog.datasets import Built, damaged
-from nih_chest_xray.catalog.statistics import READ_CONFIG, class_name, originals
+from nih_chest_xray.catalog.statistics import class_name
+from nih_chest_xray.catalog.stored import read_chosen, stored_file, stored_pixels
+from nih_chest_xray.catalog.thumbnails import FOLDER, Sheets, exact_or_small, small_file
 from nih_chest_xray.errors import first_line
 from nih_chest_xray.images.augmentation import CHAIN
-from nih_chest_xray.images.codec import decode_stored
 from nih_chest_xray.vocabulary import NO_AUGMENTATION, UNKNOWN_AGE, is_copy, source_of
 
 SIDE = 320
-"""Side of a picture in pixels."""
-_OF_TWO_CLASSES = 4
-_OF_MANY_CLASSES = 1
-_PAIRS = 4
-_WITHIN = 2000
-"""Number of examples of a subset from which pictures are chosen, so that little of a large dataset is read again."""
+"""Side in pixels of the small picture of a featured example. Boxes are given in these pixels."""
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 88)
 _SEX = {"F": "female", "M": "male"}
 
@@ -34,7 +32,6 @@ class Picture:
     """The picture of an example.
 
     Attributes:
-      file: The picture's path relative to the page.
       name: The image name.
       label: The label in `metadata.csv`.
       findings: All text-mined findings, or 'No Finding'.
@@ -42,9 +39,11 @@ class Picture:
       augmentation: 'none', or how the image was changed.
       boxes: The (finding, x, y, width, height) of each box, in pixels of the picture.
       alt: The alternative text: what the picture shows, in a few sentences.
+      preview: The path of the small picture relative to the page; empty where there is none.
+      file: The path of the large picture relative to the page; empty where there is none.
+      is_stored: Whether the large picture has exactly the stored pixels.
     """
 
-    file: str
     name: str
     label: str
     findings: str
@@ -52,113 +51,103 @@ class Picture:
     augmentation: str
     boxes: tuple[tuple[str, float, float, float, float], ...]
     alt: str
+    preview: str = ""
+    file: str = ""
+    is_stored: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Gallery:
-    """The pictures of a page: single examples, and pairs of an image and its augmented copy."""
+    """The pictures of a page.
+
+    Attributes:
+      singles: The featured examples of each class.
+      pairs: The featured images, each with its augmented copy.
+      browsed: All examples, featured ones among them, in the order in which they are shown.
+    """
 
     singles: tuple[Picture, ...]
     pairs: tuple[tuple[Picture, Picture], ...]
+    browsed: tuple[Picture, ...] = ()
 
 
 def make_gallery(built: Built, examples: pd.DataFrame, folder: Path) -> Gallery:
-    """Chooses examples and writes their pictures into `folder`/images.
+    """Chooses examples, and writes their pictures into `folder`/images and `folder`/examples.
+
+    Args:
+      built: The dataset.
+      examples: The table of examples that `statistics.read_examples` returns.
+      folder: The folder of the page.
 
     Raises:
       CatalogError: An image cannot be decoded, or a box is outside its image.
     """
-    near = examples[examples["number"] < _WITHIN]
-    pairs = _choose_pairs(near)
-    shown = {name for pair in pairs for name in pair}
-    patients = near.loc[near["image_name"].isin(shown), "patient_id"]
-    singles = _choose_singles(built, near[~near["patient_id"].isin(patients)])
-    wanted = near[near["image_name"].isin(shown | set(singles))]
+    choice = choose(built, examples)
     (folder / "images").mkdir()
+    (folder / FOLDER).mkdir()
+    files = exact_or_small(built, choice)
+    featured = frozenset(choice.featured)
+    order = {name: place for place, name in enumerate(choice.examples["image_name"])}
+    sheets = Sheets(len(order))
+
+    def make(read: tuple[Any, dict[str, Any]]) -> Picture:
+        row, example = read
+        pixels = stored_pixels(built, example)
+        sheets.put(order[row.image_name], pixels)
+        file, is_stored = files[row.image_name]
+        (folder / file).write_bytes(stored_file(example) if is_stored else small_file(pixels, len(order)))
+        preview = _preview(row.image_name, pixels, folder) if row.image_name in featured else ""
+        return dataclasses.replace(describe(built, row, example), file=file, is_stored=is_stored, preview=preview)
+
     try:
-        pictures = {
-            row.image_name: make_picture(built, row, example, folder) for row, example in _read_again(built, wanted)
-        }
+        read = read_chosen(built, choice.examples)
+        with contextlib.closing(map_in_order(make, read, worker_count())) as made:
+            pictures = {picture.name: picture for picture in made}
     except Exception as error:  # An invalid image or box, or any error that a record without one causes in TensorFlow.
         raise damaged(built.path, f"its images ({first_line(error)})") from error
+    sheets.write(folder)
     return Gallery(
-        tuple(pictures[name] for name in singles), tuple((pictures[source], pictures[copy]) for source, copy in pairs)
+        tuple(pictures[name] for name in choice.singles),
+        tuple((pictures[source], pictures[copy]) for source, copy in choice.pairs),
+        tuple(pictures[name] for name in choice.examples["image_name"]),
     )
 
 
-def _choose_pairs(examples: pd.DataFrame) -> list[tuple[str, str]]:
-    """Chooses copies of each augmentation in turn, those with boxes first, and each patient once."""
-    names = set(examples["image_name"])
-    copies = examples[examples["image_name"].map(is_copy).astype(bool)]
-    copies = copies.assign(source=copies["image_name"].map(source_of))
-    copies = copies[copies["source"].isin(names)].assign(boxed=copies["boxes"] > 0)
-    copies = copies.sort_values(["boxed", "number"], ascending=[False, True]).drop_duplicates("patient_id")
-    copies = copies.assign(turn=copies.groupby("augmentation").cumcount())
-    chosen = copies.sort_values(["turn", "augmentation"]).head(_PAIRS)
-    return list(zip(chosen["source"], chosen["image_name"], strict=True))
-
-
-def _choose_singles(built: Built, examples: pd.DataFrame) -> list[str]:
-    """Chooses the same number of images of each class from each subset in turn, those with boxes first.
-
-    Images that are augmented in place come last. The rarest class chooses first. Each patient is shown once, unless a
-    class has no other patient left.
-    """
-    number = _OF_TWO_CLASSES if len(built.classes) == 2 else _OF_MANY_CLASSES
-    left = originals(examples)
-    left = left.assign(boxed=left["boxes"] > 0, changed=left["augmentation"] != NO_AUGMENTATION)
-    left = left.sort_values(["changed", "boxed", "number"], ascending=[True, False, True])
-    having = {name: left[[name in built.labels(label) for label in left["label"]]] for name in built.classes}
-    chosen: dict[str, list[str]] = {}
-    shown: set[str] = set()
-    patients: set[int] = set()
-    for name in sorted(having, key=lambda name: len(having[name])):
-        of_class = having[name][~having[name]["image_name"].isin(shown)]
-        new = of_class[~of_class["patient_id"].isin(patients)]
-        of_class = (of_class if new.empty else new).drop_duplicates("patient_id")
-        turn = of_class.groupby("subset").cumcount()
-        picked = of_class.assign(turn=turn).sort_values("turn", kind="stable").head(number)
-        chosen[name] = picked["image_name"].tolist()
-        shown.update(chosen[name])
-        patients.update(picked["patient_id"])
-    return [image for name in built.classes for image in chosen[name]]
-
-
-def _read_again(built: Built, wanted: pd.DataFrame) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Yields the row and the example, with its encoded image, of each wanted image. Stops after the last one."""
-    for subset, rows in wanted.groupby("subset"):
-        rows = {row.number: row for row in rows.itertuples(index=False)}
-        for number, example in _numbered(built, str(subset), sorted(rows)):
-            yield rows[number], example
-
-
-def _numbered(built: Built, subset: str, numbers: list[int]) -> Iterable[tuple[int, dict[str, Any]]]:
-    raw = {"image": tfds.decode.SkipDecoding()}
-    if built.file_format == "array_record":
-        source = built.builder.as_data_source(subset, decoders=raw)
-        return ((number, source[number]) for number in numbers)
-    stored = built.builder.as_dataset(split=subset, decoders=raw, read_config=READ_CONFIG).take(numbers[-1] + 1)
-    wanted = frozenset(numbers)
-    return ((number, example) for number, example in enumerate(tfds.as_numpy(stored)) if number in wanted)
+def _preview(name: str, pixels: np.ndarray, folder: Path) -> str:
+    file = f"images/{name.removesuffix('.png')}.jpg"
+    smaller = cv2.INTER_AREA if pixels.shape[0] > SIDE else cv2.INTER_CUBIC
+    cv2.imwrite(str(folder / file), cv2.resize(pixels, (SIDE, SIDE), interpolation=smaller), _JPEG)
+    return file
 
 
 def make_picture(built: Built, row: Any, example: dict[str, Any], folder: Path) -> Picture:
-    """Writes the picture of an example into `folder`/images.
+    """Writes a small picture of an example into `folder`/images.
 
     Args:
       built: The dataset.
-      row: What to say of the example: `image_name`, `subset`, `label`, `findings` (a tuple), `augmentation`,
-        `patient_age` (years), `patient_sex` and `view_position`.
-      example: The example, with its image as encoded bytes.
+      row: See `describe`.
+      example: The example, with its image as it is stored.
       folder: The folder of the page.
 
     Raises:
       ImageError, ValueError: The image cannot be decoded, or a box is outside its image.
     """
-    pixels = decode_stored(example["image"], built.config["image_format"])
-    smaller = cv2.INTER_AREA if pixels.shape[0] > SIDE else cv2.INTER_CUBIC
-    file = f"images/{row.image_name.removesuffix('.png')}.jpg"
-    cv2.imwrite(str(folder / file), cv2.resize(pixels, (SIDE, SIDE), interpolation=smaller), _JPEG)
+    preview = _preview(row.image_name, stored_pixels(built, example), folder)
+    return dataclasses.replace(describe(built, row, example), preview=preview)
+
+
+def describe(built: Built, row: Any, example: dict[str, Any]) -> Picture:
+    """Returns what a page says of an example, without a file.
+
+    Args:
+      built: The dataset.
+      row: What to say of the example: `image_name`, `subset`, `label`, `findings` (a tuple), `augmentation`,
+        `patient_age` (years), `patient_sex` and `view_position`.
+      example: The example, for its boxes.
+
+    Raises:
+      ValueError: A box is outside the image.
+    """
     names = built.builder.info.features["bboxes"]["finding"].names
     boxes = tuple(
         (class_name(names, finding), *_pixels(*map(float, box)))
@@ -168,7 +157,6 @@ def make_picture(built: Built, row: Any, example: dict[str, Any], folder: Path) 
     age = "age unknown" if row.patient_age == UNKNOWN_AGE else f"{row.patient_age} years"
     findings = ", ".join(row.findings) or "No Finding"
     return Picture(
-        file=file,
         name=row.image_name,
         label=row.label,
         findings=findings,
@@ -192,7 +180,7 @@ def _alt(built: Built, row: Any, age: str, findings: str, boxes: tuple[tuple, ..
     view = "PA (back to front)" if row.view_position == "PA" else "AP (front to back)"
     text = f"{kind}, {view}, {_SEX[row.patient_sex]}, {age}. Findings: {findings.replace('_', ' ')}."
     if row.augmentation != NO_AUGMENTATION:
-        of = "Copy of the previous image, augmented" if is_copy(row.image_name) else "Augmented"
+        of = f"Copy of {source_of(row.image_name)}, augmented" if is_copy(row.image_name) else "Augmented"
         text = f"{of} by {_words(row.augmentation)}. {text}"
     for finding, x, y, width, height in boxes:
         text += f" A box marks {finding.replace('_', ' ')} in the {_place(x + width / 2, y + height / 2)}."

@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from nih_chest_xray.catalog import charts, statistics, texts
+from nih_chest_xray.catalog.browse import Browser
 from nih_chest_xray.catalog.datasets import Built
 from nih_chest_xray.catalog.digests import DataFile
 from nih_chest_xray.catalog.gallery import SIDE, Gallery
@@ -25,12 +27,16 @@ from nih_chest_xray.system.disk_space import readable
 from nih_chest_xray.verification.shards import formats
 from nih_chest_xray.vocabulary import SUBSET_NAME
 
+_BROWSER = ("browse.css", "columns.js", "viewer.js", "browse.js")
+"""What the browser of examples adds to the style and script of a page."""
+
 
 def dataset_page(
     built: Built,
     examples: pd.DataFrame,
     files: list[DataFile],
     gallery: Gallery,
+    browser: Browser,
     shown: list[charts.Chart],
     url: str | None,
     several: bool,
@@ -39,6 +45,7 @@ def dataset_page(
     """Returns the HTML of a dataset's page. `several` says whether an index page lists this and other datasets."""
     return render(
         "dataset.html.jinja",
+        _BROWSER,
         built=built,
         examples=examples,
         info=built.builder.info,
@@ -53,6 +60,7 @@ def dataset_page(
         files=files,
         size=readable(sum(file.size for file in files)),
         gallery=gallery,
+        browser=browser,
         side=SIDE,
         several=several,
         reports=reports,
@@ -75,10 +83,21 @@ def config_fields(built: Built) -> list[tuple[str, str, str, bool]]:
     ]
 
 
-def render(template: str, **values: Any) -> str:
-    """Returns the HTML of a template, with the style and script of all pages."""
+def render(template: str, parts: Sequence[str] = (), **values: Any) -> str:
+    """Returns the HTML of a template, with the style and script of all pages.
+
+    Args:
+      template: The template's name.
+      parts: Further styles (.css) and scripts (.js) that the page needs. A page with its own scripts may load tables,
+        which are scripts too, from its site.
+      **values: What the template shows.
+    """
     folder = resources.files("nih_chest_xray.catalog") / "templates"
-    style, script = ((folder / name).read_text() for name in ("style.css", "page.js"))
+    style, script = (
+        "\n".join((folder / name).read_text() for name in ("style.css", "page.js", *parts) if name.endswith(suffix))
+        for suffix in (".css", ".js")
+    )
+    tables = " 'self' file:" if parts else ""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("nih_chest_xray.catalog"),
         autoescape=True,
@@ -91,7 +110,7 @@ def render(template: str, **values: Any) -> str:
     # Style and script are in the page, allowed by digest: browsers differ in whether files next to it share its origin.
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file: data:;"
-        f" style-src '{_digest(style)}'; script-src '{_digest(script)}'"
+        f" style-src '{_digest(style)}'; script-src '{_digest(script)}'{tables}"
     )
     return environment.get_template(template).render(style=style, script=script, policy=policy, **values)
 

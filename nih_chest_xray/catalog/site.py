@@ -33,6 +33,7 @@ except ImportError as error:
     ) from error
 
 from nih_chest_xray.catalog import croissant, page, texts
+from nih_chest_xray.catalog.browse import write_browser
 from nih_chest_xray.catalog.charts import draw_charts
 from nih_chest_xray.catalog.digests import list_files, manifest_tsv, sha256sums
 from nih_chest_xray.catalog.gallery import make_gallery
@@ -52,8 +53,8 @@ def write_site(data_dir: os.PathLike, site: os.PathLike, url: str | None = None)
     """Writes a site for the datasets in a folder.
 
     With one dataset, `index.html` is its page. With several, `index.html` lists them, and each page is in a folder with
-    the config's name. Next to each page are `croissant.json`, `SHA256SUMS`, `manifest.tsv`, a copy of `metadata.csv`
-    and `images/`; `catalog.json` is at the top.
+    the config's name. Next to each page are `croissant.json`, `SHA256SUMS`, `manifest.tsv`, a copy of `metadata.csv`,
+    `images/` and `examples/`; `catalog.json` is at the top.
 
     Args:
       data_dir: The folder in which datasets were built, or the folder of one.
@@ -93,9 +94,10 @@ def _write_dataset(built: Built, new: Path, final: Path, url: str | None, severa
     files = list_files(built, final, url)
     bar.set_description(f"{built.config_name}, pictures")
     gallery = make_gallery(built, examples, new)
+    browser = write_browser(built, examples, gallery, new)
     charts = draw_charts(built, examples, new)
     reports = find_reports(built, final, url)
-    text = page.dataset_page(built, examples, files, gallery, charts, url, several, reports)
+    text = page.dataset_page(built, examples, files, gallery, browser, charts, url, several, reports)
     (new / "index.html").write_text(text)
     (new / "croissant.json").write_text(croissant.croissant(built, examples, files, url))
     (new / "SHA256SUMS").write_text(sha256sums(files))

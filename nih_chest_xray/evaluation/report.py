@@ -175,7 +175,7 @@ def _pictures(done: Evaluation, scores: Mapping[str, float]) -> dict[str, Pictur
                 picture = make_picture(done.built, facts, example, folder)
             except (ImageError, ValueError) as error:
                 raise damaged(done.built.path, f"the image of {name} ({one_line(error)})") from error
-            content = base64.b64encode((folder / picture.file).read_bytes()).decode()
+            content = base64.b64encode((folder / picture.preview).read_bytes()).decode()
             details = f"score {scores[name]:.3f}, {picture.details}"
-            pictures[name] = dataclasses.replace(picture, file=f"data:image/jpeg;base64,{content}", details=details)
+            pictures[name] = dataclasses.replace(picture, preview=f"data:image/jpeg;base64,{content}", details=details)
     return pictures

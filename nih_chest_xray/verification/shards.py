@@ -1,11 +1,12 @@
-"""Shards: finds the shards of a dataset, and reads the bytes of each record, past broken ones."""
+"""Shards: finds the shards of a dataset, and reads the bytes of each record, past broken ones, or of some."""
 
 from __future__ import annotations
 
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import tensorflow_datasets as tfds
 from etils import epath
@@ -128,3 +129,62 @@ def _read_parquet(path: epath.Path) -> Iterator[bytes | str]:
     with path.open("rb") as file:
         for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=16):
             yield from batch.column(0).to_pylist()
+
+
+def chosen_records(path: epath.Path, file_format: str, numbers: Sequence[int]) -> Iterator[bytes]:
+    """Yields some records of a shard without reading the others.
+
+    Args:
+      path: The shard's path.
+      file_format: The format's name in TFDS: 'tfrecord', 'array_record' or 'parquet'.
+      numbers: The records' numbers in the shard, from 0, ascending.
+
+    Raises:
+      Exception: Whatever the format's reader raises for a damaged file or a record that it does not have.
+    """
+    readers = {"tfrecord": _seek_tfrecord, "array_record": _seek_array_record, "parquet": _seek_parquet}
+    return readers[file_format](path, numbers)
+
+
+def _seek_tfrecord(path: epath.Path, numbers: Sequence[int]) -> Iterator[bytes]:
+    at = 0
+    with path.open("rb") as file:
+        for number in numbers:
+            for _ in range(number - at):
+                file.seek(_next_size(file, path) + _CHECKSUM, os.SEEK_CUR)
+            record = file.read(_next_size(file, path))
+            if _masked_crc32c(record) != file.read(_CHECKSUM):
+                raise ValueError(f"record {number} of {path.name} does not match its checksum (CRC32C)")
+            at = number + 1
+            yield record
+
+
+def _next_size(file: Any, path: epath.Path) -> int:
+    size = _size(file.read(_HEADER).ljust(_HEADER, b"\0"))
+    if size is None or size > MAX_SIZE:
+        raise ValueError(f"truncated or corrupt record in {path.name}")
+    return size
+
+
+def _seek_array_record(path: epath.Path, numbers: Sequence[int]) -> Iterator[bytes]:
+    from array_record.python.array_record_data_source import ArrayRecordDataSource  # Not available on all platforms.
+
+    source = ArrayRecordDataSource([os.fspath(path)])
+    return (source[number] for number in numbers)
+
+
+def _seek_parquet(path: epath.Path, numbers: Sequence[int]) -> Iterator[bytes]:
+    import pyarrow.parquet
+
+    with path.open("rb") as file:
+        table = pyarrow.parquet.ParquetFile(file)
+        start, left = 0, list(numbers)
+        for group in range(table.num_row_groups):
+            end = start + table.metadata.row_group(group).num_rows
+            inside = [number - start for number in left if number < end]
+            if inside:
+                yield from table.read_row_group(group).column(0).take(inside).to_pylist()
+                left = left[len(inside) :]
+            start = end
+        if left:
+            raise ValueError(f"{path.name} has {start:,} records; expected record {left[0]:,}")
