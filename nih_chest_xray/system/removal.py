@@ -51,7 +51,7 @@ REPLACED = Kind("a replaced dataset", re.compile(rf"replaced\.[A-Z0-9]{{6}}_{_VE
 UNFINISHED_DOWNLOAD = Kind("a partial download", re.compile(r"[\w.-]+\.part"), None)
 _PICTURE = r"images/(\d{8}_\d{3}(_aug\d+)?\.(jpg|webp)|chart-[a-z]+(-dark)?\.svg)"
 _PAGE = rf"(index\.html|croissant\.json|SHA256SUMS|manifest\.tsv|metadata\.csv|{_PICTURE})"
-# Sites of an earlier version, which may be replaced, hold nih_chest_xray.md.
+# Sites of an earlier version, which may be replaced, hold metadata.csv, charts or nih_chest_xray.md.
 _SITE = rf"(([A-Za-z0-9][A-Za-z0-9_.-]*/)?{_PAGE}|nih_chest_xray\.md|catalog\.json)"
 SITE_WORK = "nih-chest-xray-catalog"
 """Part of the name of the folder in which a site is written, `.<site>.nih-chest-xray-catalog.<eight characters>`."""
