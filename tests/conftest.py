@@ -153,7 +153,7 @@ def catalog_site(catalog_dir) -> Path:
 
 @pytest.fixture
 def no_pictures(monkeypatch):
-    """Has a catalog draw no charts and no examples, most of its work, for a test of its words or of its files."""
+    """Has a catalog draw no examples, most of its work, for a test of its words or of its files."""
 
     def make_gallery(_built, _examples, folder):
         (folder / "images").mkdir()
@@ -161,7 +161,6 @@ def no_pictures(monkeypatch):
         return Gallery((), ())
 
     monkeypatch.setattr(site, "make_gallery", make_gallery)
-    monkeypatch.setattr(site, "draw_charts", lambda *_arguments: [])
 
 
 @pytest.fixture(scope="session")

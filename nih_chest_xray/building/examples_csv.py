@@ -58,6 +58,21 @@ def column_of(feature: str, part: str) -> str:
     return f"{feature}_{part.lower().replace(' ', '_')}"
 
 
+def columns_of(features: Iterable[str]) -> dict[str, tuple[str, str | None]]:
+    """Returns the columns of examples.csv in order: of each its feature, and which of several numbers it has.
+
+    Args:
+      features: The names of a dataset's features. `subset`, which is none, has a column too.
+    """
+    there = {*features, "subset"}
+    return {
+        column_of(name, part) if part else name: (name, part)
+        for name in _COLUMNS
+        if name in there
+        for part in _PARTS.get(name, (None,))
+    }
+
+
 def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
     cells: dict[str, Any] = {}
     for name in _COLUMNS:

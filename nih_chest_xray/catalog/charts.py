@@ -1,44 +1,36 @@
-"""Charts: draws the page's charts with matplotlib in light and dark colours, each with a table of its numbers."""
+"""Charts: counts as tables whose cells have bars, each a link to the examples that it counts."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+import urllib.parse
+from collections.abc import Callable
 
-import matplotlib as mpl
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from nih_chest_xray.catalog import statistics
 from nih_chest_xray.catalog.datasets import Built
-from nih_chest_xray.vocabulary import SUBSETS, images_of
+from nih_chest_xray.vocabulary import images_of
 
-_WIDTH = 3.9
-"""Width of a chart in inches. On a phone a point is about one pixel, so text stays legible; a wide page enlarges it by
-half."""
-STYLE = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "svg.fonttype": "path",  # Text as outlines: the reader's fonts have other widths than those used here.
-    "svg.hashsalt": "nih_chest_xray",
-}
+_ALL = "all"
+_SEX = {"F": "female", "M": "male"}
 
 
-def _colours(text: str, line: str, *series: str) -> dict[str, Any]:
-    texts = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), text)
-    lines = dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), line)
-    return texts | lines | {"axes.prop_cycle": mpl.cycler(color=series)}
+@dataclasses.dataclass(frozen=True)
+class Bar:
+    """A number with a bar.
 
+    Attributes:
+      number: The number, in words.
+      share: Its share of something, in words; empty if there is none.
+      length: The length of the bar, in per cent of the longest.
+      link: The page's hash that has its browser show the examples that are counted; empty if there are none.
+    """
 
-# --ink, --line and --chart-1 to --chart-3 of style.css.
-LIGHT = _colours("#18212b", "#d5dce2", "#0b6a8c", "#c2621a", "#6d7f1c")
-DARK = _colours("#e4e9ee", "#35414c", "#5fb4d6", "#ef9a5d", "#b3c65c")
+    number: str
+    share: str
+    length: float
+    link: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,201 +39,144 @@ class Table:
 
     caption: str
     header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[str | Bar, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Chart:
-    """A chart.
+class Charts:
+    """The charts of a page.
 
     Attributes:
-      key: A word that is unique among the page's charts.
-      title: The chart's title.
-      note: What a reader must know to read the chart.
-      table: The chart's numbers.
-      height: The height in inches.
-      draw: A function that draws the chart on axes.
+      splits: Examples of each class in each subset, and below them all examples, augmented ones and patients.
+      findings: Images with each of the 14 findings in each subset. None if these are the classes.
+      pairs: Images with both of two findings.
+      ages: Images by age and sex.
+      note: What is not counted in the last three.
     """
 
-    key: str
-    title: str
+    splits: Table
+    findings: Table | None
+    pairs: Table
+    ages: Table
     note: str
-    table: Table
-    height: float
-    draw: Callable[[Axes], object]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in CSS pixels."""
-        return round(96 * _WIDTH), round(96 * self.height)
-
-    @property
-    def light(self) -> str:
-        """The path of the picture in light colours, relative to the page."""
-        return f"images/chart-{self.key}.svg"
-
-    @property
-    def dark(self) -> str:
-        """The path of the picture in dark colours, relative to the page."""
-        return f"images/chart-{self.key}-dark.svg"
 
 
-def draw_charts(built: Built, examples: pd.DataFrame, folder: Path) -> list[Chart]:
-    """Draws the charts of a dataset into `folder`/images, each in light and in dark colours.
+def make_charts(built: Built, examples: pd.DataFrame) -> Charts:
+    """Returns the charts of a dataset.
 
     Args:
       built: The dataset.
       examples: The table of examples that `statistics.read_examples` returns.
-      folder: The folder of the page.
     """
     originals = statistics.originals(examples)
-    without = " Augmented copies are not counted." if len(originals) < len(examples) else ""
-    with_copies = " Augmented copies are counted, as a network sees them in training." if without else ""
-    several = " An image may have several." if len(built.classes) > 2 else ""
-    whether = "" if several else ", whether or not it is one of the classes"
-    together = " All folds are counted together." if built.made.split == "folds" else ""
-    totals = [built.metadata["examples"][subset] for subset in built.subsets]
-    findings = statistics.finding_counts(originals, [s for s in built.subsets if images_of(s) == s])
-    charts = [
-        class_shares(
-            statistics.class_counts(built), totals, f"Share of each subset's examples.{together}{several}{with_copies}"
+    subsets = [subset for subset in built.subsets if images_of(subset) == subset]
+    return Charts(
+        splits=_splits(built),
+        findings=None if built.task.multi_label else _findings(originals, subsets),
+        pairs=_count_table(
+            "Images with both findings; the diagonal has all images with a finding",
+            "Finding",
+            statistics.co_occurrence(originals),
         ),
-        finding_bars(findings, f"Images with each finding{whether}.{without}"),
-        age_bars(statistics.ages_by_sex(originals), f"Images, not patients.{without}"),
-        co_occurrence_grid(statistics.co_occurrence(originals), f"Images that have both of two findings.{without}"),
-    ]
-    for chart in charts:
-        for file, colours in ((chart.light, LIGHT), (chart.dark, DARK)):
-            with mpl.rc_context(STYLE | colours):
-                figure = Figure(figsize=(_WIDTH, chart.height), layout="constrained")
-                chart.draw(figure.subplots())
-                figure.savefig(folder / file, transparent=True, metadata={"Date": None})
-    return charts
-
-
-def class_shares(counts: pd.DataFrame, totals: Sequence[int], note: str) -> Chart:
-    """Shows each class's share of each subset, or of all folds together.
-
-    Args:
-      counts: Number of examples, with a row for each class and a column for each subset.
-      totals: Number of examples in each subset. In multi-label datasets it is less than the sum of the column.
-      note: See `Chart`.
-    """
-    shares = 100 * counts.to_numpy() / np.maximum(np.array(totals), 1)
-    rows = [
-        (name, *(f"{n:,} ({share:.1f} %)" for n, share in zip(numbers, row, strict=True)))
-        for name, numbers, row in zip(counts.index, counts.to_numpy(), shares, strict=True)
-    ]
-    rows.append(("Examples", *(f"{total:,}" for total in totals)))
-    table = Table("Examples of each class, and their share of the subset", ("Class", *counts.columns), tuple(rows))
-
-    series = ["folds" if subset.startswith("fold_") else subset for subset in counts.columns]
-    merged = counts.T.groupby(series, sort=False).sum().T
-    together = pd.Series(totals).groupby(series, sort=False).sum().clip(lower=1)
-
-    def draw(axes: Axes) -> None:
-        _grouped_bars(axes, (100 * merged / together).set_axis(_words(counts.index)), "{:.1f} %")
-        axes.set_xlabel("share of the subset's examples, %")
-
-    height = 0.8 + len(counts) * (0.14 + 0.165 * merged.shape[1])
-    return Chart("classes", "Classes by subset", note, table, height, draw)
-
-
-def finding_bars(counts: pd.DataFrame, note: str) -> Chart:
-    """Shows how many images have each finding. `counts` has a row for each finding and a column for each subset."""
-    totals = counts.sum(axis=1).sort_values(kind="stable", ascending=False)
-    table = count_table("Images by finding and subset", "Finding", counts.loc[totals.index].assign(all=totals))
-
-    def draw(axes: Axes) -> None:
-        _grouped_bars(axes, pd.DataFrame({"images": totals.to_numpy()}, _words(totals.index)), "{:,.0f}")
-        axes.set_xlabel("images")
-
-    return Chart("findings", "The 14 findings", note, table, 0.5 + 0.22 * len(totals), draw)
-
-
-def age_bars(counts: pd.DataFrame, note: str) -> Chart:
-    """Shows images by age band (rows) and sex (columns)."""
-    counts = counts.rename(columns={"F": "female", "M": "male"})
-
-    def draw(axes: Axes) -> None:
-        width = 0.8 / counts.shape[1]
-        for number, (sex, values) in enumerate(counts.items()):
-            places = np.arange(len(counts)) - 0.4 + width * (number + 0.5)
-            axes.bar(places, values, width * 0.94, label=sex)
-        labels = [str(band).replace(" to ", "–\n") for band in counts.index]
-        axes.set_xticks(range(len(counts)), labels, fontsize=8)
-        axes.set_xlabel("age in years")
-        axes.set_ylabel("images")
-        axes.yaxis.set_major_locator(mpl.ticker.MaxNLocator(5, integer=True))
-        axes.yaxis.set_major_formatter("{x:,.0f}")
-        axes.set_axisbelow(True)
-        axes.grid(axis="y", linewidth=0.6)
-        axes.figure.legend(loc="outside upper right", ncols=2, frameon=False)
-
-    return Chart("ages", "Ages by sex", note, count_table("Images by age and sex", "Age in years", counts), 2.9, draw)
-
-
-def co_occurrence_grid(counts: pd.DataFrame, note: str) -> Chart:
-    """Shows how often two findings occur in one image: a stronger colour means more. `counts` is symmetric."""
-    values = counts.to_numpy().copy()
-    np.fill_diagonal(values, 0)
-    most = max(1, values.max())
-
-    def draw(axes: Axes) -> None:
-        for row in range(len(values)):
-            for column in range(row):
-                if values[row, column]:
-                    # The square root keeps rare pairs visible beside frequent ones.
-                    shade = max(0.12, float(np.sqrt(values[row, column] / most)))
-                    square = Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, color="C0", linewidth=0, alpha=shade)
-                    axes.add_patch(square)
-        names = _words(counts.index)
-        axes.set_xlim(-0.5, len(values) - 1.5)
-        axes.set_ylim(len(values) - 0.5, 0.5)
-        axes.set_xticks(range(len(values) - 1), names[:-1], rotation=90, fontsize=8.5)
-        axes.set_yticks(range(1, len(values)), names[1:], fontsize=8.5)
-        axes.tick_params(length=0)
-        axes.set_aspect("equal")
-        line = {"color": mpl.rcParams["grid.color"], "linewidth": 0.5}
-        for place in np.arange(0.5, len(values)):
-            axes.plot([-0.5, min(place, len(values) - 1.5)], [place, place], **line)
-            axes.plot([place - 1, place - 1], [max(0.5, place - 0.5), len(values) - 0.5], **line)
-        strongest = f"strongest colour: {most:,} image{'s' if most > 1 else ''}"
-        axes.figure.text(0.98, 0.97, strongest, ha="right", va="top", fontsize=8)
-
-    table = count_table("Images with both findings; the diagonal counts all images with a finding", "Finding", counts)
-    return Chart("pairs", "Findings that occur together", note, table, 3.95, draw)
-
-
-def count_table(caption: str, first: str, counts: pd.DataFrame) -> Table:
-    """Makes a table of whole numbers, with the index as row headings."""
-    rows = tuple(
-        (str(name), *(f"{int(value):,}" for value in row))
-        for name, row in zip(counts.index, counts.to_numpy(), strict=True)
+        ages=_ages(statistics.ages_by_sex(originals)),
+        note="Augmented copies are not counted." if len(originals) < len(examples) else "",
     )
-    return Table(caption, (first, *map(str, counts.columns)), rows)
 
 
-def _grouped_bars(axes: Axes, values: pd.DataFrame, form: str) -> None:
-    """Draws horizontal bars: a group for each row, a colour for each column, and each bar's number at its end."""
-    groups, columns = values.shape
-    height = 0.84 / columns
-    for number, (name, column) in enumerate(values.items()):
-        places = np.arange(groups) - 0.42 + height * (number + 0.5)
-        colour = (
-            f"C{SUBSETS.index(name) if name in SUBSETS else number}"  # A subset keeps its colour if another is missing.
+def filters(**chosen: str) -> str:
+    """Returns the hash that has the page's browser show some examples alone.
+
+    >>> filters(finding="Nodule", subset="test")
+    '#finding=Nodule&subset=test'
+    """
+    return "#" + urllib.parse.urlencode(chosen, quote_via=urllib.parse.quote)
+
+
+def _splits(built: Built) -> Table:
+    """Returns examples of each class by subset, and each class's share of the subset."""
+    totals = pd.Series(built.metadata["examples"])[built.subsets]
+    table = _bars(
+        "Examples by class and subset, and their share of the subset"
+        + ("; an image may have several classes" if built.task.multi_label else ""),
+        "Class",
+        statistics.class_counts(built),
+        totals,
+        lambda name, subset: filters(**{"class": name}, **({} if subset == _ALL else {"subset": subset})),
+    )
+    rows = {
+        "Examples": built.metadata["examples"],
+        **({"of these augmented copies": built.copies} if any(built.copies.values()) else {}),
+        **({"of these augmented in place": built.in_place} if any(built.in_place.values()) else {}),
+        "Patients": built.metadata["patients"],
+    }
+    plain = tuple(
+        (name, *(f"{row[subset]:,}" for subset in built.subsets), f"{sum(row[s] for s in built.subsets):,}")
+        for name, row in rows.items()
+    )
+    patients = (*plain[-1][:-1], f"{built.patients:,}")  # Those of copies are patients of their originals.
+    return dataclasses.replace(table, rows=(*table.rows, *plain[:-1], patients))
+
+
+def _findings(originals: pd.DataFrame, subsets: list[str]) -> Table:
+    counts = statistics.finding_counts(originals, subsets)
+    counts = counts.loc[counts.sum(axis=1).sort_values(kind="stable", ascending=False).index]
+    totals = originals["subset"].value_counts().reindex(subsets, fill_value=0)
+    return _bars(
+        "Images by finding and subset, and their share of the subset; an image may have several",
+        "Finding",
+        counts,
+        totals,
+        lambda name, subset: filters(finding=name, **({} if subset == _ALL else {"subset": subset})),
+    )
+
+
+def _bars(caption: str, first: str, counts: pd.DataFrame, totals: pd.Series, link: Callable[[str, str], str]) -> Table:
+    """Makes a table whose bars are shares of the columns' totals, all on one scale, with a last column for all."""
+    counts, totals = counts.assign(**{_ALL: counts.sum(axis=1)}), pd.concat([totals, pd.Series({_ALL: totals.sum()})])
+    shares = 100 * counts / totals.clip(lower=1)
+    longest = max(float(shares.to_numpy().max(initial=0)), 1e-9)
+    rows = [
+        (
+            name,
+            *(
+                Bar(
+                    f"{number:,}",
+                    f"{share:.1f} %",
+                    100 * share / longest,
+                    link(name, subset) if number else "",
+                )
+                for subset, number, share in zip(counts.columns, numbers, parts, strict=True)
+            ),
         )
-        bars = axes.barh(places, column, height * 0.9, color=colour, label=name)
-        axes.bar_label(bars, [form.format(value) for value in column], padding=3, fontsize=8)
-    axes.set_yticks(range(groups), list(values.index))
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(groups - 0.5, -0.5)
-    axes.margins(x=0.16)
-    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, integer=True))
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    if columns > 1:
-        axes.figure.legend(loc="outside upper right", ncols=columns, frameon=False)
+        for name, numbers, parts in zip(counts.index, counts.to_numpy(), shares.to_numpy(), strict=True)
+    ]
+    return Table(caption, (first, *counts.columns), tuple(rows))
 
 
-def _words(names: Sequence[str]) -> list[str]:
-    return [str(name).replace("_", " ") for name in names]
+def _ages(counts: pd.DataFrame) -> Table:
+    longest = max(1, counts.to_numpy().max(initial=0))
+    rows = [
+        (
+            band,
+            *(
+                Bar(
+                    f"{number:,}",
+                    "",
+                    100 * number / longest,
+                    filters(age=band.replace(" to ", "-"), sex=sex) if number else "",
+                )
+                for sex, number in zip(counts.columns, numbers, strict=True)
+            ),
+        )
+        for band, numbers in zip(counts.index, counts.to_numpy(), strict=True)
+    ]
+    return Table("Images by age and sex", ("Age in years", *(_SEX[sex] for sex in counts.columns)), tuple(rows))
+
+
+def _count_table(caption: str, first: str, counts: pd.DataFrame) -> Table:
+    """Makes a table of whole numbers, with the index as row headings."""
+    rows = [
+        (str(name), *(f"{int(value):,}" for value in row))
+        for name, row in zip(counts.index, counts.to_numpy(int), strict=True)
+    ]
+    return Table(caption, (first, *map(str, counts.columns)), tuple(rows))

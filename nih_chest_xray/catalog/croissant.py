@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import mlcroissant as mlc
+import numpy as np
 import pandas as pd
+import tensorflow_datasets as tfds
 
+from nih_chest_xray.building.examples_csv import columns_of
 from nih_chest_xray.catalog import texts
 from nih_chest_xray.catalog.datasets import Built
 from nih_chest_xray.catalog.digests import DataFile
 from nih_chest_xray.release.downloads import RELEASE_PAGE
 from nih_chest_xray.vocabulary import DATASET
 
-METADATA = "metadata.csv"
+_METADATA, _EXAMPLES = "metadata.csv", "examples.csv"
 _CSV, _PARQUET = "text/csv", "application/x-parquet"
 _FORMATS = {".csv": _CSV, ".json": "application/json", ".txt": "text/plain", "LICENSE": "text/plain"}
 _COLUMNS = {
@@ -27,28 +32,29 @@ _COLUMNS = {
 def croissant(built: Built, examples: pd.DataFrame, files: list[DataFile], url: str | None) -> str:
     """Returns the JSON-LD of a dataset.
 
-    The record set "metadata" is `metadata.csv`. If the dataset has Parquet files, a record set of each subset holds its
-    examples, each as the bytes that `features.deserialize_example` reads.
+    The record set "metadata" is `metadata.csv`, and "examples" is `examples.csv`, with a field for each column. If the
+    dataset has Parquet files, a record set of each subset holds its examples, each as the bytes that
+    `features.deserialize_example` reads.
 
     Args:
       built: The dataset.
       examples: The table of examples that `statistics.read_examples` returns.
-      files: The dataset's files. Without a URL, `metadata.csv` is the copy next to the page.
+      files: The dataset's files.
       url: The address at which the datasets are served; None if they are not.
     """
     metadata = mlc.Metadata(
         conforms_to=["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"],
         name=f"{DATASET}_{built.config_name}",
-        description=" ".join(filter(None, (texts.notice(built), built.description, texts.description(built)))),
+        description=" ".join(filter(None, (texts.notice(built), built.description, *texts.about(built)))),
         version=built.version,
         license=[_licence(built)],
         cite_as=texts.citation(built),
         creators=[_creator(built)],
         date_published=datetime.datetime.combine(built.built_on, datetime.time()),
-        keywords=_keywords(built),
+        keywords=keywords(built),
         url=url if built.synthetic else RELEASE_PAGE,
-        distribution=[_file_object(file, url) for file in files],
-        record_sets=[_metadata_records(), *_example_records(built, files)],
+        distribution=[_file_object(file) for file in files],
+        record_sets=[_metadata_records(), *_table_records(built, files), *_example_records(built, files)],
         data_collection=texts.collection(built),
         data_collection_type=["Others" if built.synthetic else "Secondary data analysis"],
         data_collection_missing_data=_missing(built, examples),
@@ -56,7 +62,7 @@ def croissant(built: Built, examples: pd.DataFrame, files: list[DataFile], url: 
         data_annotation_protocol=texts.annotation(built),
         machine_annotation_tools=_tools(built),
         data_biases=[*texts.biases(built, examples), _composition(examples)],
-        data_limitations=texts.limits(built),
+        data_limitations=[*filter(None, [built.empty_classes]), *texts.limits(built)],
         data_use_cases=texts.use_cases(built),
         personal_sensitive_information=texts.sensitive(built),
     )
@@ -75,23 +81,25 @@ def _creator(built: Built) -> mlc.Organization:
     return mlc.Organization(name="NIH Clinical Center", url=RELEASE_PAGE)
 
 
-def _keywords(built: Built) -> list[str]:
+def keywords(built: Built) -> list[str]:
+    """Returns what somebody may search for who wants such a dataset."""
     kind = "synthetic" if built.synthetic else "NIH ChestX-ray14"
     return [kind, "chest radiograph", "chest x-ray", "pulmonary nodule", "medical imaging", "TensorFlow Datasets"]
 
 
-def _file_object(file: DataFile, url: str | None) -> mlc.FileObject:
+def _file_object(file: DataFile) -> mlc.FileObject:
     return mlc.FileObject(
         id=file.name,
         name=file.name,
-        content_url=METADATA if file.name == METADATA and not url else file.place,
+        content_url=file.place,
         content_size=f"{file.size} B",
         sha256=file.sha256,
-        encoding_formats=[_encoding(file.name)],
+        encoding_formats=[encoding(file.name)],
     )
 
 
-def _encoding(name: str) -> str:
+def encoding(name: str) -> str:
+    """Returns the media type of a dataset's file."""
     if ".parquet-" in name:
         return _PARQUET
     return next((form for end, form in _FORMATS.items() if name.endswith(end)), "application/octet-stream")
@@ -104,7 +112,7 @@ def _metadata_records() -> mlc.RecordSet:
             name=column,
             description=text,
             data_types=[mlc.DataType.TEXT],
-            source=mlc.Source(file_object=METADATA, extract=mlc.Extract(column=column)),
+            source=mlc.Source(file_object=_METADATA, extract=mlc.Extract(column=column)),
         )
         for column, text in _COLUMNS.items()
     ]
@@ -112,6 +120,61 @@ def _metadata_records() -> mlc.RecordSet:
     return mlc.RecordSet(
         id="metadata", name="metadata", description="One row for each example.", key=key, fields=fields
     )
+
+
+def _table_records(built: Built, files: list[DataFile]) -> list[mlc.RecordSet]:
+    """Describes examples.csv, and what its columns `label` and `subset` may hold.
+
+    Datasets of an earlier version do not have the file. Labels of several classes, such as Mass|Nodule, are no classes.
+    """
+    if _EXAMPLES not in {file.name for file in files}:
+        return []
+    features = built.builder.info.features
+    docs = {doc.name: doc.description for doc in features.catalog_documentation() if doc.name}
+    docs |= {"subset": _COLUMNS["subset"], "findings": "The text-mined findings, such as Mass|Nodule."}
+    docs |= {"bboxes": f"{docs['bboxes']} JSON: a list of [[ymin, xmin, ymax, xmax], finding]."}
+    if built.task.multi_label:
+        docs["label"] = _COLUMNS["label"]
+    lists = {"subset": _names("subsets", built.subsets, "The subsets.")}
+    if not built.task.multi_label:
+        lists["label"] = _names("classes", built.classes, "The classes, in the order of their numbers.")
+    fields = [
+        mlc.Field(
+            id=f"examples/{column}",
+            name=column,
+            description=f"{docs[feature]} Here: {part}." if part else docs[feature],
+            data_types=[_data_type(features, feature)],
+            source=mlc.Source(file_object=_EXAMPLES, extract=mlc.Extract(column=column)),
+            references=mlc.Source(field=lists[column].fields[0].id) if column in lists else None,
+        )
+        for column, (feature, part) in columns_of(features).items()
+    ]
+    text = "Every feature but the image, one row for each example."
+    examples = mlc.RecordSet(
+        id="examples", name="examples", description=text, key=["examples/image_name"], fields=fields
+    )
+    return [*lists.values(), examples]
+
+
+def _names(key: str, names: Sequence[str], text: str) -> mlc.RecordSet:
+    field = mlc.Field(id=f"{key}/name", name="name", description=text, data_types=[mlc.DataType.TEXT])
+    return mlc.RecordSet(
+        id=key,
+        name=key,
+        description=text,
+        data_types=["sc:Enumeration"],
+        key=[field.id],
+        fields=[field],
+        data=[{field.id: name} for name in names],
+    )
+
+
+def _data_type(features: Mapping[str, Any], name: str) -> str:
+    """Returns the type of a feature's columns."""
+    if name in ("subset", "label", "findings", "bboxes") or isinstance(features[name], tfds.features.ClassLabel):
+        return mlc.DataType.TEXT
+    kind = np.dtype(features[name].np_dtype).kind
+    return {"i": mlc.DataType.INTEGER, "u": mlc.DataType.INTEGER, "f": mlc.DataType.FLOAT}.get(kind, mlc.DataType.TEXT)
 
 
 def _example_records(built: Built, files: list[DataFile]) -> list[mlc.RecordSet]:

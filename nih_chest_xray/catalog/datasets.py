@@ -22,6 +22,7 @@ from etils import epath
 from nih_chest_xray.building.features import differences, label_files
 from nih_chest_xray.config import NihChestXrayConfig
 from nih_chest_xray.errors import CatalogError, DatasetError, UsageError, first_line, line, shown
+from nih_chest_xray.planning.cohort import empty_classes
 from nih_chest_xray.tasks import Task
 from nih_chest_xray.verification.dataset_folder import (
     COLUMNS,
@@ -146,6 +147,11 @@ class Built:
     def in_place(self) -> dict[str, int]:
         """Number of images in each subset that are augmented in place."""
         return {subset: number - self.copies[subset] for subset, number in self.metadata["augmented"].items()}
+
+    @functools.cached_property
+    def empty_classes(self) -> str:
+        """A sentence that names the classes without an example in a subset; empty if there are none."""
+        return empty_classes(self.table, self.made)
 
     @property
     def patients(self) -> int:

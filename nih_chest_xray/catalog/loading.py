@@ -23,12 +23,21 @@ class Snippet:
       title: What the code is for.
       language: The language of the code.
       code: The code.
+      is_library: Whether it is one of the ways to read the dataset with a library, of which a reader needs one.
     """
 
     key: str
     title: str
     language: str
     code: str
+    is_library: bool = False
+
+
+def first_lines(built: Built, url: str | None) -> Snippet:
+    """Returns the code that opens the training subset, in as few lines as there are."""
+    opened = _opened(built, _place(built, url), by_index=built.file_format == "array_record")
+    code = f"import tensorflow_datasets as tfds\n\n{_variable(built)} = {opened}\n"
+    return Snippet("load", "Load the training subset", "Python", code)
 
 
 def snippets(built: Built, url: str | None) -> list[Snippet]:
@@ -36,10 +45,9 @@ def snippets(built: Built, url: str | None) -> list[Snippet]:
 
     With a namespace of TFDS, a program names whose dataset it wants instead of the folder.
     """
-    place = location(built, url)
+    place = _place(built, url)
     found = []
-    if place.startswith(("http://", "https://")):
-        place = f"{_FETCHED}/{DATASET}/{built.config_name}/{built.version}"
+    if place != location(built, url):
         into = shlex.quote(place)
         found.append(
             Snippet(
@@ -58,7 +66,7 @@ def snippets(built: Built, url: str | None) -> list[Snippet]:
         # Inside the method of a class, the expression is indented further.
         indented = textwrap.indent(opened, " " * 8).lstrip() if "{indented}" in code[key] else ""
         text = code[key].format(opened=opened, indented=indented, subset=_variable(built))
-        found.append(Snippet(key, title, "Python", text))
+        found.append(Snippet(key, title, "Python", text, is_library=True))
     if root := _root(built, place):
         name = f"{_NAMESPACE}:{built.full_name}:{built.version}"
         text = _BY_NAME.format(
@@ -83,6 +91,14 @@ def packages(built: Built) -> str:
     """Returns the packages that the snippets need besides PyTorch or JAX, for `pip install`."""
     # By index, TFDS decodes images with Pillow, which it does not declare.
     return "tensorflow tensorflow-datasets" + (" pillow" if "array_record" in built.file_formats else "")
+
+
+def _place(built: Built, url: str | None) -> str:
+    """Returns the folder that TFDS reads the dataset from. From a web server it has to be downloaded to one first."""
+    place = location(built, url)
+    if place.startswith(("http://", "https://")):
+        return f"{_FETCHED}/{DATASET}/{built.config_name}/{built.version}"
+    return place
 
 
 def _root(built: Built, place: str) -> str | None:

@@ -10,6 +10,7 @@ import os
 import re
 import stat
 import tempfile
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,6 @@ from nih_chest_xray.verification.json_kinds import parse_json
 
 try:
     import jinja2  # noqa: F401
-    import matplotlib  # noqa: F401
 except ImportError as error:
     raise CatalogError(
         f"{error.name} is not installed; get what a catalog needs with `pip install 'nih_chest_xray[catalog]'`"
@@ -34,7 +34,7 @@ except ImportError as error:
 
 from nih_chest_xray.catalog import croissant, page, texts
 from nih_chest_xray.catalog.browse import write_browser
-from nih_chest_xray.catalog.charts import draw_charts
+from nih_chest_xray.catalog.charts import make_charts
 from nih_chest_xray.catalog.digests import list_files, manifest_tsv, sha256sums
 from nih_chest_xray.catalog.gallery import make_gallery
 from nih_chest_xray.catalog.reports import find_reports
@@ -53,8 +53,8 @@ def write_site(data_dir: os.PathLike, site: os.PathLike, url: str | None = None)
     """Writes a site for the datasets in a folder.
 
     With one dataset, `index.html` is its page. With several, `index.html` lists them, and each page is in a folder with
-    the config's name. Next to each page are `croissant.json`, `SHA256SUMS`, `manifest.tsv`, a copy of `metadata.csv`,
-    `images/` and `examples/`; `catalog.json` is at the top.
+    the config's name. Next to each page are `croissant.json`, `SHA256SUMS`, `manifest.tsv`, `images/` and `examples/`;
+    `catalog.json` is at the top.
 
     Args:
       data_dir: The folder in which datasets were built, or the folder of one.
@@ -73,20 +73,24 @@ def write_site(data_dir: os.PathLike, site: os.PathLike, url: str | None = None)
     _refuse_names_of_the_site(datasets)
     site = Path(site).absolute()
     _refuse_other_folders(site, datasets)
+    address = _address(site, data_dir, url)
     # If the site is a link, the link stays, and its target is replaced.
     with _replaced(site.resolve()) as new:
         pages = {built: built.config_name if len(datasets) > 1 else "." for built in datasets}
         total = sum(built.builder.info.splits.total_num_examples for built in datasets)
         with tqdm(total=total, unit=" examples", disable=None) as bar:  # None: on a terminal only.
             for built, place in pages.items():
-                _write_dataset(built, new / place, site / place, url, len(datasets) > 1, bar)
+                own = address if place == "." else address and f"{address}/{urllib.parse.quote(place)}"
+                _write_dataset(built, new / place, site / place, url, own, len(datasets) > 1, bar)
         if len(datasets) > 1:
-            (new / "index.html").write_text(page.index_page(datasets))
+            (new / "index.html").write_text(page.index_page(datasets, address))
         (new / INDEX).write_text(json.dumps(_index(pages) | {_FILES: _digests(new)}, indent=2) + "\n")
     return site
 
 
-def _write_dataset(built: Built, new: Path, final: Path, url: str | None, several: bool, bar: tqdm) -> None:
+def _write_dataset(
+    built: Built, new: Path, final: Path, url: str | None, address: str | None, several: bool, bar: tqdm
+) -> None:
     new.mkdir(exist_ok=True)  # It exists if the site has one dataset.
     bar.set_description(f"{built.config_name}, examples")
     examples = read_examples(built, bar.update)
@@ -95,14 +99,21 @@ def _write_dataset(built: Built, new: Path, final: Path, url: str | None, severa
     bar.set_description(f"{built.config_name}, pictures")
     gallery = make_gallery(built, examples, new)
     browser = write_browser(built, examples, gallery, new)
-    charts = draw_charts(built, examples, new)
+    charts = make_charts(built, examples)
     reports = find_reports(built, final, url)
-    text = page.dataset_page(built, examples, files, gallery, browser, charts, url, several, reports)
+    text = page.dataset_page(built, examples, files, gallery, browser, charts, url, address, several, reports)
     (new / "index.html").write_text(text)
     (new / "croissant.json").write_text(croissant.croissant(built, examples, files, url))
     (new / "SHA256SUMS").write_text(sha256sums(files))
     (new / "manifest.tsv").write_text(manifest_tsv(files))
-    (new / croissant.METADATA).write_bytes((built.path / "metadata.csv").read_bytes())
+
+
+def _address(site: Path, data_dir: os.PathLike, url: str | None) -> str | None:
+    """Returns the site's own address, which is known if the site is in the folder that is served."""
+    root = Path(os.fspath(data_dir)).expanduser().resolve()
+    if not url or not url.startswith(("http://", "https://")) or not site.resolve().is_relative_to(root):
+        return None
+    return "/".join((url.rstrip("/"), *map(urllib.parse.quote, site.resolve().relative_to(root).parts)))
 
 
 def _index(pages: dict[Built, str]) -> dict:

@@ -8,9 +8,8 @@ from nih_chest_xray.catalog import expert_texts
 from nih_chest_xray.catalog.datasets import Built
 from nih_chest_xray.images.codec import STORED_AS
 from nih_chest_xray.planning.summary import cap_of, cut_subsets
-from nih_chest_xray.release.downloads import RELEASE_PAGE
 from nih_chest_xray.tasks import NO_FINDINGS_ALONE
-from nih_chest_xray.vocabulary import ARCHIVES
+from nih_chest_xray.vocabulary import ARCHIVES, NO_FINDING
 
 ACKNOWLEDGEMENT = "The NIH Clinical Center is the provider of the data."
 CODE_LICENSE = "https://spdx.org/licenses/Apache-2.0.html"
@@ -78,11 +77,65 @@ def resized(built: Built) -> str | None:
     return ", ".join(texts) or None
 
 
-def description(built: Built) -> str:
-    """Returns the dataset's description. A synthetic dataset does not get the description of the real radiographs."""
+def caveat(built: Built) -> str | None:
+    """Returns the one line that a reader of any dataset of real radiographs must know; None for a synthetic one."""
     if built.synthetic:
-        return "This dataset has the same splits, features and file formats as the configs made from NIH ChestX-ray14."
-    return built.builder.info.description
+        return None
+    mined = "mined from radiology reports by software; No Finding does not mean healthy"
+    if read := built.task.read_by_radiologists:
+        whose = (
+            f"Labels of {' and '.join(read)} are radiologists', those of {expert_texts.text_mined(built)} were {mined}"
+        )
+    else:
+        whose = f"Labels were {mined}"
+    return f"{whose}. For research, not for use on patients."
+
+
+def about(built: Built) -> list[str]:
+    """Returns what a dataset holds, what its classes are, and how it was divided and processed, in paragraphs."""
+    made = " It has the same features and file formats as the configs made from NIH ChestX-ray14."
+    holds = collection(built) + (made if built.synthetic else "")
+    return [holds, _classes(built), " ".join([_division(built), *preprocessing(built)])]
+
+
+def _classes(built: Built) -> str:
+    """Returns what the classes are, which images are left out, and how many examples each class has."""
+    counts = built.metadata["counts"]
+    numbers = {name: sum(counts[subset][name] for subset in built.subsets) for name in built.classes}
+    origin = "drawn" if built.synthetic else "text-mined"
+    if built.task.multi_label:
+        sentences = [
+            f"The label says of each of the 14 {origin} findings whether the image has it.",
+            f"No Finding, which {numbers.pop(NO_FINDING):,} examples have, means that it has none of them.",
+        ]
+        common = sorted(numbers, key=lambda name: -numbers[name])
+        listed = [f"{name.replace('_', ' ')} ({numbers[name]:,})" for name in (common[0], common[-1])]
+        sentences.append(f"The most frequent finding is {listed[0]}, the rarest {listed[1]}.")
+    else:
+        doc = built.task.label_doc.replace("text-mined", origin)
+        sentences = [f"The label is, {doc[0].lower()}{doc[1:]}" if built.task.read_by_radiologists else doc]
+        listed = [f"{number:,} are {name}" for name, number in reversed(numbers.items())]
+        sentences.append(f"Of the {built.total:,} examples {' and '.join(listed)}.")
+    return " ".join(sentences)
+
+
+def _division(built: Built) -> str:
+    """Returns how the images were divided into subsets."""
+    config, labelled = built.config, "the images that radiologists labelled (Majkowska et al., Radiology 2020)"
+    validation, test = (f"{100 * config[f'{subset}_fraction']:g} %" for subset in ("validation", "test"))
+    alike = "so that the subsets are alike in classes, findings, view positions, sexes and ages"
+    if config["split"] == "official":
+        return f"The NIH's test list is the test subset; {validation} of the other images are validation."
+    if config["split"] == "folds":
+        tested = ", apart from the NIH's test list" if config["official_test"] else ""
+        return f"The images{tested} were divided into {config['folds']} folds by patients, {alike}."
+    if config["split"] == "lists":
+        return "The subsets are those of the lists that were given to the build."
+    if config["split"] == "expert":
+        return f"Validation and test are {labelled}; training has none of their patients."
+    if config["split"] == "expert_all":
+        return f"Test is {labelled} for all 14 findings; {validation} of the other images are validation."
+    return f"Of the images {validation} are validation and {test} test, divided by patients, {alike}."
 
 
 def licence(built: Built) -> str:
@@ -118,7 +171,7 @@ def limits(built: Built) -> list[str]:
         *expert_texts.labels(built),
         "No Finding means that the report names none of the 14 findings. It does not mean healthy.",
         "A report may omit a finding that was already known.",
-        "All images come from one institution, the NIH Clinical Center.",
+        "All images come from one institution, the NIH Clinical Center, with its patients, devices and reports.",
         "Only 880 images of the release have radiologists' boxes, all of them in the NIH's test list.",
         _RESEARCH,
     ]
@@ -136,7 +189,6 @@ def biases(built: Built, examples: pd.DataFrame) -> list[str]:
         return [drawn, *trial(built), *augmented_classes(built)]
     stride, by_radiologists = built.config["healthy_stride"], bool(built.task.read_by_radiologists)
     texts = [
-        "One institution: patients of the NIH Clinical Center, with its devices and its reports.",
         *trial(built),
         *augmented_classes(built),
     ]
@@ -237,10 +289,10 @@ def collection(built: Built) -> str:
         return f"{built.total:,} images of {patients(built)} synthetic patients, drawn by code from a seed."
     copies = sum(built.copies.values())
     return (
-        "Frontal chest radiographs of patients of the NIH Clinical Center, with labels mined from their radiology"
-        f" reports, released by the NIH as ChestX-ray14 ({RELEASE_PAGE}): 112,120 images of 30,805 patients. This"
-        f" dataset holds {built.total - copies:,} of them, from {patients(built)} patients, and {copies:,} augmented"
-        " copies."
+        f"{built.total - copies:,} frontal chest radiographs of {patients(built)} patients of the NIH Clinical Center"
+        + (f", and {copies:,} augmented copies of training images" if copies else "")
+        + ". They are from ChestX-ray14, which the NIH released: 112,120 images of 30,805 patients, with findings that"
+        " were mined from the text of their radiology reports."
     )
 
 

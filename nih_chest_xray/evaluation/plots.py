@@ -7,6 +7,7 @@ import dataclasses
 import io
 import math
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,13 +17,31 @@ from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from nih_chest_xray.catalog.charts import DARK, LIGHT, STYLE
 from nih_chest_xray.evaluation.evaluate import Evaluation
 from nih_chest_xray.evaluation.inputs import MISSING
 from nih_chest_xray.evaluation.sampled import ALL, MEAN
 
 _WIDTH = 3.9
-"""Width of a plot in inches, as of the catalog's charts."""
+"""Width of a plot in inches. A wide page enlarges it by half; a phone scrolls it, so that its text stays legible."""
+_STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.fonttype": "path",  # Text as outlines: the reader's fonts have other widths than those used here.
+    "svg.hashsalt": "nih_chest_xray",
+}
+
+
+def _colours(text: str, line: str, *series: str) -> dict[str, Any]:
+    texts = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), text)
+    lines = dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color", "grid.color"), line)
+    # In grey print the kinds of line tell the networks apart.
+    return texts | lines | {"axes.prop_cycle": mpl.cycler(color=series, linestyle=["-", "--", "-."])}
+
+
+# --ink, --line and --chart-1 to --chart-3 of the catalog's style.css.
+_LIGHT = _colours("#18212b", "#d5dce2", "#0b6a8c", "#c2621a", "#6d7f1c")
+_DARK = _colours("#e4e9ee", "#35414c", "#5fb4d6", "#ef9a5d", "#b3c65c")
 _COLUMNS = 2
 """Classes beside each other, where there are several."""
 _BINS = 10
@@ -84,7 +103,7 @@ def _of_classes(
             axes.set_xlim(-0.02, 1.02)
             axes.set_ylim(-0.02, 1.02)
             if len(known) > 1:
-                axes.set_title(name.replace("_", " "), fontsize=8)
+                axes.set_title(name.replace("_", " "), fontsize=9)
         if len(done.scores) > 1 and known:
             handles, labels = grid.flat[0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
@@ -147,10 +166,11 @@ def _forest(aurocs: pd.DataFrame) -> Plot:
             spread = np.nan_to_num([of["estimate"] - of["low"], of["high"] - of["estimate"]])
             axes.errorbar(of["estimate"], y, xerr=spread, fmt="none", color=f"C{number}", linewidth=1.2)
             sure = of["low"].notna().to_numpy()
-            axes.plot(of["estimate"][sure], y[sure], "o", color=f"C{number}", markersize=4, label=network)
-            axes.plot(of["estimate"][~sure], y[~sure], "o", color=f"C{number}", markersize=4, fillstyle="none")
+            mark = "osD"[number % 3]
+            axes.plot(of["estimate"][sure], y[sure], mark, color=f"C{number}", markersize=4, label=network)
+            axes.plot(of["estimate"][~sure], y[~sure], mark, color=f"C{number}", markersize=4, fillstyle="none")
         axes.axvline(0.5, linestyle=":", linewidth=0.8, color="0.5")
-        axes.set_yticks(range(len(lines)), labels, fontsize=8)
+        axes.set_yticks(range(len(lines)), labels, fontsize=9)
         axes.set_ylim(len(lines) - 0.5, -0.5)
         axes.set_xlabel("AUROC")
         axes.grid(axis="x", linewidth=0.5)
@@ -163,8 +183,8 @@ def _forest(aurocs: pd.DataFrame) -> Plot:
 
 def _plot(title: str, note: str, height: float, fill: Callable[[Figure], None]) -> Plot:
     drawn = []
-    for colours in (LIGHT, DARK):
-        with mpl.rc_context(STYLE | colours):
+    for colours in (_LIGHT, _DARK):
+        with mpl.rc_context(_STYLE | colours):
             figure = Figure(figsize=(_WIDTH, height), layout="constrained")
             fill(figure)
             content = io.BytesIO()

@@ -63,7 +63,7 @@ def text(built: Built, described: pd.DataFrame, reading: str, types: str) -> str
         f"{_prose(built.description)} Version {built.version} of the dataset `{built.full_name}`, exported by"
         " `nih-chest-xray export`.",
         *([f"> **Note.** {_prose(notice)}"] if (notice := texts.notice(built)) else []),
-        _prose(texts.description(built)),
+        *map(_prose, texts.about(built)),
         "## Read it",
         f"```python\n{reading}```",
         f"`OUT` is the folder of this file. {types}",
@@ -78,8 +78,6 @@ def text(built: Built, described: pd.DataFrame, reading: str, types: str) -> str
         _list(limit for limit in texts.limits(built) if limit not in labels),
         "## Biases",
         _list(texts.biases(built, described)),
-        "## Images",
-        _list([texts.collection(built), *texts.preprocessing(built)]),
         "## What it is for",
         _list(texts.use_cases(built)),
         "## Personal data",

@@ -53,7 +53,7 @@ _EXAMPLE = r"\d{8}_\d{3}(_aug\d+)?"
 _PICTURE = rf"images/({_EXAMPLE}\.(jpg|webp)|chart-[a-z]+(-dark)?\.svg)"
 _BROWSER = rf"examples/({_EXAMPLE}\.(png|jpg|webp)|sheet-\d+\.webp|(examples|rows)\.js)"
 _PAGE = rf"(index\.html|croissant\.json|SHA256SUMS|manifest\.tsv|metadata\.csv|{_PICTURE}|{_BROWSER})"
-# Sites of an earlier version, which may be replaced, hold nih_chest_xray.md.
+# Sites of an earlier version, which may be replaced, hold metadata.csv, charts or nih_chest_xray.md.
 _SITE = rf"(([A-Za-z0-9][A-Za-z0-9_.-]*/)?{_PAGE}|nih_chest_xray\.md|catalog\.json)"
 SITE_WORK = "nih-chest-xray-catalog"
 """Part of the name of the folder in which a site is written, `.<site>.nih-chest-xray-catalog.<eight characters>`."""

@@ -153,7 +153,7 @@ def _seek_tfrecord(path: epath.Path, numbers: Sequence[int]) -> Iterator[bytes]:
             for _ in range(number - at):
                 file.seek(_next_size(file, path) + _CHECKSUM, os.SEEK_CUR)
             record = file.read(_next_size(file, path))
-            if _masked_crc32c(record) != file.read(_CHECKSUM):
+            if masked_crc32c(record) != file.read(_CHECKSUM):
                 raise ValueError(f"record {number} of {path.name} does not match its checksum (CRC32C)")
             at = number + 1
             yield record

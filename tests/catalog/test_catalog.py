@@ -8,8 +8,7 @@ import itertools
 import json
 import re
 import subprocess
-import xml.etree.ElementTree as ET
-from importlib import resources
+import urllib.parse
 
 import cv2
 import numpy as np
@@ -69,8 +68,8 @@ def stored(catalog_data):
 
 
 def pictures(page):
-    """The pictures of examples, without the charts."""
-    return [image for image in page.all("img") if image["attrs"].get("class") != "chart"]
+    """The pictures of the gallery, without those at the top of the page."""
+    return [image for image in page.all("img") if "a" in image["inside"]]
 
 
 def originals(examples):
@@ -86,11 +85,17 @@ def test_splits_table_counts_what_metadata_csv_lists(name, pages, catalog_data):
     header, *rows = pages[name].table("splits")
     assert header == ["Class", *SUBSETS, "all"]
     rows = {row[0]: row[1:] for row in rows}
-    classes = {"No Finding", *(FINDINGS if name == "many" else ["Nodule"])}
-    assert {label.replace("_", " ") for label in classes} <= set(rows)
-    for label in set(rows) - {"Patients", "of these augmented copies", "of these augmented in place"}:
+    classes = {label.replace("_", " ") for label in {"No Finding", *(FINDINGS if name == "many" else ["Nodule"])}}
+    totals = [*(counts["Examples", subset] for subset in SUBSETS), sum(counts["Examples", s] for s in SUBSETS)]
+    assert [number(cell) for cell in rows["Examples"]] == totals
+    others = {"Examples", "Patients", "of these augmented copies", "of these augmented in place"}
+    assert classes == rows.keys() - others
+    for label in classes:
         expected = [counts[label, subset] for subset in SUBSETS]
-        assert [number(cell) for cell in rows[label]] == [*expected, sum(expected)]
+        expected.append(sum(expected))
+        assert [number(cell) for cell in rows[label]] == expected
+        shares = [f"{100 * count / total:.1f} %" for count, total in zip(expected, totals, strict=True)]
+        assert [" ".join(cell.split()[1:3]) for cell in rows[label]] == shares
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -115,8 +120,11 @@ def test_patients_and_copies_are_those_of_the_examples(name, pages, stored):
 def test_charts_tables_count_the_examples_that_are_no_copies(name, pages, stored):
     images = originals(stored[name])
     having = [{FINDINGS[code] for code in np.flatnonzero(image["findings"])} for image in images]
-    findings = {row[0]: number(row[-1]) for row in pages[name].table("findings")[1:]}
-    assert findings == {f.replace("_", " "): sum(f in has for has in having) for f in FINDINGS}
+    # Where the findings are the classes, they are in the table of the splits, and in no other.
+    assert ("findings-caption" in {e["attrs"].get("id") for e in pages[name].elements}) == (name != "many")
+    findings = {row[0]: number(row[-1]) for row in pages[name].table("splits" if name == "many" else "findings")[1:]}
+    counted = {f.replace("_", " "): sum(f in has for has in having) for f in FINDINGS}
+    assert {f: findings[f] for f in counted} == counted
     header, *rows = pages[name].table("pairs")
     for row in rows:
         for cell, other in zip(row[1:], header[1:], strict=True):
@@ -129,36 +137,90 @@ def test_charts_tables_count_the_examples_that_are_no_copies(name, pages, stored
     assert {key: count for key, count in told.items() if count} == ages
 
 
-def colours_of_style():
-    """The colours that charts take of style.css, in light and in dark."""
-    style = (resources.files("nih_chest_xray.catalog") / "templates" / "style.css").read_text()
-    light, dark = (dict(re.findall(r"--([\w-]+): (#\w{6});", part)) for part in style.split("@media")[:2])
-    names = ("ink", "line", "chart-1", "chart-2", "chart-3")
-    return [[scheme[name] for name in names] for scheme in (light, dark)]
+@pytest.mark.parametrize("name", CONFIGS)
+def test_bars_are_as_long_as_their_numbers_and_lead_to_the_examples_that_they_count(name, pages):
+    links = [
+        element for element in pages[name].all("a") if "td" in element["inside"] and "=" in element["attrs"]["href"]
+    ]
+    rects = [element for element in pages[name].all("rect") if "td" in element["inside"]]
+    assert len(links) == len(rects) > 20
+    filtered = [dict(urllib.parse.parse_qsl(link["attrs"]["href"].removeprefix("#"))) for link in links]
+    for chart, key in (("class", "%"), ("finding", "%"), ("age", "count")):
+        bars = []
+        for link, rect, chosen in zip(links, rects, filtered, strict=True):
+            if chart in chosen:
+                count, share = link["text"].split()[:2]
+                bars.append((float(share if key == "%" else count.replace(",", "")), rect["attrs"]["width"]))
+        longest = max([value for value, _ in bars], default=0)
+        for value, width in bars:
+            # The share is rounded to a tenth.
+            assert float(width.removesuffix("%")) == pytest.approx(100 * value / longest, abs=10 / longest + 0.06)
+        assert bool(bars) == (chart != "finding" or name != "many")
+    classes = {"No Finding", *(FINDINGS if name == "many" else ["Nodule"])}
+    assert {chosen["class"] for chosen in filtered if "class" in chosen} == classes - lacking(pages[name])
+    assert {chosen["subset"] for chosen in filtered if "subset" in chosen} == set(SUBSETS)
+    assert {chosen["sex"] for chosen in filtered if "sex" in chosen} == {"F", "M"}
+    assert all(re.fullmatch(r"\d+-\d+", chosen["age"]) for chosen in filtered if "age" in chosen)
+
+
+def lacking(page):
+    """The classes without any example."""
+    return {row[0].replace("Pleural T", "Pleural_T") for row in page.table("splits")[1:] if number(row[-1]) == 0}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_charts_are_pictures_in_the_pages_colours_light_and_dark(name, pages, catalog_site):
-    """The contrast of these colours is tested in a browser, on the page's own text."""
-    images = [image for image in pages[name].all("img") if image["attrs"].get("class") == "chart"]
-    sources = pages[name].all("source")
-    assert [source["attrs"]["media"] for source in sources] == ["(prefers-color-scheme: dark)"] * 4
-    titles = [title["text"] for title in pages[name].all("h3") if "figure" in title["inside"]]
-    alts = [f"Chart: {title}. Its numbers are in the table below." for title in titles]
-    assert [image["attrs"]["alt"] for image in images] == alts
-    schemes = colours_of_style()
-    assert not set(schemes[0]) & set(schemes[1])
-    for image, source in zip(images, sources, strict=True):
-        places = (image["attrs"]["src"], source["attrs"]["srcset"])
-        for place, (ink, line, *series) in zip(places, schemes, strict=True):
-            text = (catalog_site / name / place).read_text()
-            root = ET.fromstring(text)
-            for side in ("width", "height"):  # Points of matplotlib, and pixels of the page: 72 and 96 an inch.
-                pixels = float(root.get(side).removesuffix("pt")) * 96 / 72
-                assert int(image["attrs"][side]) == pytest.approx(pixels, abs=0.5)
-            drawn = set(re.findall("#[0-9a-f]{6}", text))
-            assert {ink, line, series[0]} <= drawn <= {ink, line, *series}
-            assert not root.findall(".//{*}text")  # Else it were in the reader's fonts, which have other widths.
+def test_a_subset_without_a_class_is_warned_of(name, pages, catalog_data, catalog_site):
+    """Counted from metadata.csv: there AUROC is undefined."""
+    there = collections.defaultdict(set)
+    for row in metadata_rows(catalog_data, name):
+        there[row["subset"]].update(row["label"].split("|"))
+    classes = FINDINGS if name == "many" else ("No Finding", "Nodule")
+    lacks = {subset: [label for label in classes if label not in there[subset]] for subset in SUBSETS}
+    told = "; ".join(f"{subset} has no image of {', '.join(names)}" for subset, names in lacks.items() if names)
+    expected = [f"{told}: AUROC is undefined there."] if told else []
+    assert bool(told) == (name == "many")
+    for page in (pages[name], Page(catalog_site / "index.html")):
+        warnings = [e["text"] for e in page.all("p") if e["attrs"].get("class") == "notice empty"]
+        assert warnings == expected or (page is not pages[name] and set(expected) <= set(warnings))
+    limits = json.loads((catalog_site / name / "croissant.json").read_text())["rai:dataLimitations"]
+    assert [text for text in limits if "AUROC" in text] == expected
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_first_screen_has_four_radiographs_with_and_without_a_finding(name, pages, catalog_data):
+    page = pages[name]
+    labels = {row["image_name"]: row["label"] for row in metadata_rows(catalog_data, name)}
+    first = [image for image in page.all("img") if "header" in image["inside"]]
+    shown = [labels[image["attrs"]["src"].removeprefix("images/").replace(".jpg", ".png")] for image in first]
+    assert len(shown) == 4
+    assert 1 <= shown.count("No Finding") < 4
+    assert any("Nodule" in label.split("|") for label in shown)
+    assert f'"nih_chest_xray/{name}:2.0.0"' in page.by_id("load")["text"]
+    caveats = [element["text"] for element in page.all("p") if element["attrs"].get("class") in ("caveat", "notice")]
+    assert len(caveats) == 1
+    assert ("does not mean healthy" in caveats[0]) == (name != "drawn")
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_about_speaks_of_this_dataset_by_its_own_counts(name, pages, catalog_data):
+    """And not of the other configs of the package."""
+    rows = metadata_rows(catalog_data, name)
+    about = pages[name].all("main")[0]["text"].partition("Load it")[0]
+    images = [row for row in rows if "_aug" not in row["image_name"]]
+    copies = len(rows) - len(images)
+    if name == "drawn":
+        assert f"{len(rows):,} images of 20 synthetic patients" in about
+    else:
+        assert f"{len(images):,} frontal chest radiographs of " in about
+        assert (f"{copies:,} augmented copies of training images" in about) == bool(copies)
+    if name == "many":
+        assert f"No Finding, which {sum(row['label'] == 'No Finding' for row in rows)} examples have" in about
+        assert "The NIH's test list is the test subset; 20 % of the other images are validation." in about
+    else:
+        counts = collections.Counter(row["label"] for row in rows)
+        assert f"{counts['Nodule']} are Nodule and {counts['No Finding']} are No Finding" in about
+        assert "20 % are validation and 20 % test" in about
+    assert "first_archive" not in about
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -179,12 +241,6 @@ def test_every_file_has_its_digest_and_size_wherever_one_looks(name, pages, cata
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_copied_site_and_its_metadata_csv_belong_together(name, catalog_site, catalog_data):
-    copied = (catalog_site / name / "metadata.csv").read_bytes()
-    assert copied == (dataset_dir(catalog_data, name) / "metadata.csv").read_bytes()
-
-
-@pytest.mark.parametrize("name", CONFIGS)
 def test_gallery_shows_the_examples_and_their_boxes(name, pages, stored, catalog_site):
     names = [image["attrs"]["src"].removeprefix("images/").replace(".jpg", ".png") for image in pictures(pages[name])]
     assert len(set(names)) == len(names) == len(list((catalog_site / name / "images").glob("*.jpg")))
@@ -198,7 +254,7 @@ def test_gallery_shows_the_examples_and_their_boxes(name, pages, stored, catalog
     drawn = [
         [float(element["attrs"][key]) for key in ("x", "y", "width", "height")]
         for element in pages[name].all("rect")
-        if "svg" in element["inside"] and "a" in element["inside"] and element["attrs"].get("class") != "halo"
+        if "figure" in element["inside"] and element["attrs"].get("class") != "halo"
     ]
     marked = [stored[name][image_name]["bboxes"] for image_name in names]
     boxes = [box for each in marked for box in np.array(each["bbox"])[np.array(each["finding"]) >= 0]]
@@ -210,9 +266,10 @@ def test_gallery_shows_the_examples_and_their_boxes(name, pages, stored, catalog
 @pytest.mark.parametrize("name", CONFIGS)
 def test_captions_name_what_a_box_is_around(name, pages, stored):
     """Else a box in an image with a nodule would be taken for the nodule's."""
-    images, captions = pictures(pages[name]), pages[name].all("figcaption")
+    images = pictures(pages[name])
+    captions = [caption for caption in pages[name].all("figcaption") if "header" not in caption["inside"]]
     told = 0
-    for image, caption in zip(images, captions, strict=False):  # Behind them come those of the charts.
+    for image, caption in zip(images, captions, strict=True):
         image_name = image["attrs"]["src"].removeprefix("images/").replace(".jpg", ".png")
         codes = np.array(stored[name][image_name]["bboxes"]["finding"])
         codes = codes[codes >= 0]
@@ -261,17 +318,21 @@ def test_sizes_are_those_of_the_files(name, pages, catalog_data):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_config_table_has_each_field_its_value_and_doc_and_marks_what_is_no_default(name, pages):
+def test_config_tables_have_each_field_its_value_and_doc_and_keep_what_is_no_default_apart(name, pages):
     given = {"image_size": 64, "validation_fraction": 0.2, "test_fraction": 0.2} | CATALOG_CONFIGS[name]
     built = NihChestXrayConfig(name=name, **given)
-    rows = {row[0]: row[1:] for row in pages[name].table("config")[1:]}
-    assert list(rows) == list(built.choices)
+    rows = {
+        row[0]: (*row[1:], is_default)
+        for key, is_default in (("config", False), ("defaults", True))
+        for row in pages[name].table(key)[1:]
+    }
+    assert rows.keys() == built.choices.keys()
     for field in dataclasses.fields(NihChestXrayConfig):
         if field.name in built.choices:
-            value, doc = rows[field.name]
-            mark = " not the default" if field.name in given else ""
-            assert value == json.dumps(built.choices[field.name]) + mark
-            assert doc == field.metadata["doc"]
+            value, doc, is_default = rows[field.name]
+            assert value == json.dumps(built.choices[field.name])
+            assert doc == field.metadata["doc"].replace("`", "")
+            assert is_default == (field.name not in given)
 
 
 @pytest.mark.parametrize("name", [*CONFIGS, "."])
@@ -285,13 +346,14 @@ def test_a_page_is_sound_and_accessible_as_far_as_its_source_tells(name, catalog
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
     assert [len(page.all(tag)) for tag in ("main", "header", "footer")] == [1, 1, 1]
     assert all(len(element["attrs"]["alt"]) > 20 for element in page.all("img"))
+    assert all({"width", "height"} <= element["attrs"].keys() for element in page.all("img"))
     assert all(element["attrs"]["scope"] in ("row", "col") for element in page.all("th"))
     assert len(page.all("caption")) == len(page.all("table"))
     assert not [element for element in page.elements if "style" in element["attrs"]]
     for attribute in ("aria-labelledby", "for", "data-copies"):
         assert {e["attrs"][attribute] for e in page.elements if attribute in e["attrs"]} <= set(ids)
     targets = {e["attrs"]["href"][1:] for e in page.all("a") if e["attrs"]["href"].startswith("#")}
-    assert targets <= set(ids)
+    assert {target for target in targets if "=" not in target} <= set(ids)  # The others choose examples.
 
 
 @pytest.mark.parametrize("name", [*CONFIGS, "."])
@@ -314,7 +376,10 @@ def test_names_from_a_dataset_are_shown_as_text(pages, catalog_site):
     told = CATALOG_CONFIGS["drawn"]["description"]
     for page in (pages["drawn"], Page(catalog_site / "index.html")):
         assert any(element["text"] == told for element in page.all("p"))
-        assert len(page.all("script")) == 1  # The page's own.
+        described, _ = page.all("script")  # The page's own is the other.
+        assert described["attrs"] == {"type": "application/ld+json"}
+        assert "<" not in described["text"]
+        assert told in json.dumps(json.loads(described["text"]), ensure_ascii=False)
 
 
 def test_only_a_synthetic_dataset_is_called_synthetic_everywhere(pages, catalog_site):

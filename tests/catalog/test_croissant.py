@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -87,10 +88,46 @@ def test_records_in_parquet_are_the_examples(subset, catalog_site, catalog_data)
         np.testing.assert_array_equal(read["findings"], example["findings"])
 
 
-def test_only_parquet_has_record_sets_of_examples(jsonld, name):
+def test_only_parquet_has_record_sets_of_the_records(jsonld, name):
     sets = {record_set["name"] for record_set in jsonld["recordSet"]}
     examples = {"train", "validation", "test"} if CATALOG_FORMATS[name] == "parquet" else set()
-    assert sets == {"metadata"} | examples
+    tables = {"metadata", "examples", "subsets"} | ({"classes"} if name != "many" else set())
+    assert sets == tables | examples
+
+
+def test_the_record_set_examples_is_examples_csv_in_types(catalog_site, catalog_data, name):
+    """Python's csv reads texts; those that look like numbers have to be numbers, but for names of classes."""
+    dataset = mlc.Dataset(catalog_site / name / "croissant.json")
+    with (folder_of(catalog_data, name) / "examples.csv").open() as file:
+        header, *rows = csv.reader(file)
+    records = list(dataset.records("examples"))
+    assert [key.removeprefix("examples/") for key in records[0]] == header
+    numbers = set()
+    for record, row in zip(records, rows, strict=True):
+        for column, cell in zip(header, row, strict=True):
+            value = record[f"examples/{column}"]
+            if isinstance(value, bytes):
+                assert value.decode() == cell
+            else:
+                assert value == pytest.approx(float(cell), rel=1e-6)
+                numbers.add(column)
+    of_two = {f"{part}_{axis}" for part in ("pixel_spacing", "mm_per_pixel") for axis in "xy"}
+    assert numbers == {"patient_id", "follow_up", "patient_age", "original_size_width", "original_size_height"} | of_two
+
+
+def test_labels_and_subsets_refer_to_lists_of_what_they_may_be(catalog_site, catalog_data, name):
+    croissant = json.loads((catalog_site / name / "croissant.json").read_text())
+    [examples] = [records for records in croissant["recordSet"] if records["name"] == "examples"]
+    references = {
+        field["name"]: field["references"]["field"]["@id"] for field in examples["field"] if "references" in field
+    }
+    lists = {"subset": "subsets/name"} | ({"label": "classes/name"} if name != "many" else {})
+    assert references == lists
+    dataset = mlc.Dataset(catalog_site / name / "croissant.json")
+    features = tfds.builder_from_directory(folder_of(catalog_data, name)).info.features
+    for column, field in lists.items():
+        names = [record[field] for record in dataset.records(field.partition("/")[0])]
+        assert names == (features["label"].names if column == "label" else ["train", "validation", "test"])
 
 
 def test_every_file_is_there_with_its_digest_and_size(jsonld, catalog_site, catalog_data, name):
@@ -104,8 +141,9 @@ def test_every_file_is_there_with_its_digest_and_size(jsonld, catalog_site, cata
 
 
 def test_a_changed_file_is_noticed(no_pictures, catalog_data, tmp_path):
-    site = write_site(folder_of(catalog_data, "drawn"), tmp_path / "site")
-    (site / "metadata.csv").write_text("image_name,label,subset\nx.png,Nodule,train\n")
+    folder = shutil.copytree(folder_of(catalog_data, "drawn"), tmp_path / "data")
+    site = write_site(folder, tmp_path / "site")
+    (folder / "metadata.csv").write_text("image_name,label,subset\nx.png,Nodule,train\n")
     with pytest.raises(mlc.GenerationError) as error:
         list(mlc.Dataset(site / "croissant.json").records("metadata"))
     assert "is not identical" in str(error.value.__cause__)

@@ -244,7 +244,7 @@ def test_a_site_of_an_earlier_version_with_the_page_of_tfds_is_replaced(quick, t
         lambda site: (site / "mine").mkdir(),
         lambda site: (site / "index.html").write_text("mine"),
         lambda site: (site / "mine").symlink_to("/etc"),
-        lambda site: [(site / "metadata.csv").unlink(), (site / "metadata.csv").symlink_to("/etc/passwd")],
+        lambda site: [(site / "manifest.tsv").unlink(), (site / "manifest.tsv").symlink_to("/etc/passwd")],
         lambda site: (site / "catalog.json").write_text('{"generator": "nih-chest-xray catalog"}'),
     ],
     ids=["a file", "a picture", "a folder", "a changed page", "a link", "a link for a file", "no list of files"],
