@@ -156,7 +156,6 @@ def test_nothing_in_the_package_deletes_but_the_one_module_and_only_what_was_jus
         *(("system/removal.py", name) for name in ("rmtree", "rmdir", "unlink")),
         ("building/locking.py", "rename"),  # Sets a dataset aside and brings it back.
         ("catalog/site.py", "rename"),  # Gives a new site its name.
-        ("building/spool.py", "truncate"),  # A temporary file without a name.
         ("release/http_download.py", "truncate"),  # Of the part of a file that comes.
         ("release/transfer.py", "rename"),  # Gives a file that came its name.
     }
