@@ -27,7 +27,7 @@ from nih_chest_xray.planning.manifest import RowsOfSource
 from nih_chest_xray.release.release import Release
 from nih_chest_xray.release.sources import StoredImage
 
-_WORKERS_PER_ARCHIVE = 8
+WORKERS_PER_ARCHIVE = 8
 """Workers that one archive is read fast enough for: it is unpacked in 0.5 ms an image, and one worker takes 4 ms."""
 
 _STORED_AT_ONCE = 3
@@ -185,7 +185,7 @@ class LocalBuild:
             yield from filter(self._is_wanted, self._release.images(names - read, one_pass=False))
             read |= names
         # A trial build takes the first images, which have to be the same ones each time.
-        archives = 1 if self._cap is not None else 1 + self._workers // _WORKERS_PER_ARCHIVE
+        archives = 1 if self._cap is not None else 1 + self._workers // WORKERS_PER_ARCHIVE
         passes = self._release.passes(frozenset(self._rows))
         yield from filter(self._is_wanted, parallel.side_by_side(passes, archives))
 

@@ -21,7 +21,6 @@ from nih_chest_xray.vocabulary import BOX_FILE, LABEL_FILES
 CONFIG = {"healthy_stride": 1, "allow_missing_images": True}
 """What differs from the config `nodule`: all images here are Nodule or No Finding, and no archive is the NIH's own."""
 _DRAWN = 100
-_IMAGES_PER_ARCHIVE = 2000
 
 
 def arguments(description: str, images: int, rounds: int) -> argparse.ArgumentParser:
@@ -50,8 +49,16 @@ def pictures(folder: str | None) -> tuple[list[bytes], list[bytes]]:
 
 
 @contextmanager
-def repeated(folder: str | None, count: int, layouts: tuple[str, ...]) -> Iterator[dict[str, Path]]:
+def repeated(
+    folder: str | None, count: int, layouts: tuple[str, ...], per_archive: int = 2000
+) -> Iterator[dict[str, Path]]:
     """Writes a release of `count` images, one a patient, one in six with a nodule, in each of the layouts.
+
+    Args:
+      folder: The folder of real images; None for drawn ones.
+      count: Number of images.
+      layouts: The layouts.
+      per_archive: Number of images in a tar.gz.
 
     Yields:
       The folder of each layout: 'folder' (one folder of PNGs) or 'tar.gz'.
@@ -76,9 +83,9 @@ def repeated(folder: str | None, count: int, layouts: tuple[str, ...]) -> Iterat
                 for name, content in images:
                     (path / "images" / name).write_bytes(content)
             else:
-                for start in range(0, count, _IMAGES_PER_ARCHIVE):
-                    part = images[start : start + _IMAGES_PER_ARCHIVE]
-                    (path / f"images_{start // _IMAGES_PER_ARCHIVE + 1:02d}.tar.gz").write_bytes(tar_gz(part))
+                for number, start in enumerate(range(0, count, per_archive), start=1):
+                    part = images[start : start + per_archive]
+                    (path / f"images_{number:02d}.tar.gz").write_bytes(tar_gz(part))
         del images
         yield folders
         shutil.rmtree(scratch, ignore_errors=True)

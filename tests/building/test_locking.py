@@ -21,6 +21,7 @@ from etils import epath
 from tensorflow_datasets.core.utils import tqdm_utils
 
 from nih_chest_xray import Builder, NihChestXrayConfig
+from nih_chest_xray.building.local import LocalBuild
 from nih_chest_xray.building.locking import full_disk_explained, old_kept, only_build
 from nih_chest_xray.errors import BuildInProgressError
 from nih_chest_xray.system import locks
@@ -87,18 +88,21 @@ def builder_of(data_dir: Path) -> Builder:
 
 
 TWIN = """
-import sys
+import sys, threading
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_locking import Builder, builder_of
+from test_locking import builder_of
+from nih_chest_xray.building.progress import Progress
 
 builder = builder_of(Path(sys.argv[1]))
-made = Builder._record_stored
+stored, one, waited = Progress.stored, threading.Lock(), []
 def wait(self):
-    Builder._record_stored = made
-    print("begun", flush=True)
-    sys.stdin.readline()
-Builder._record_stored = wait
+    with one:
+        if not waited:
+            print("begun", flush=True)
+            waited.append(sys.stdin.readline())
+    stored(self)
+Progress.stored = wait
 builder.download_and_prepare()
 """
 
@@ -291,18 +295,17 @@ def state() -> dict[str, object]:
 
 
 def test_overlapping_builds_leave_the_state_of_the_process_as_it_was(tmp_path, monkeypatch):
-    barrier, stored = threading.Barrier(2, timeout=60), Builder._record_stored
+    barrier, write = threading.Barrier(2, timeout=60), LocalBuild.write
 
-    def meet(builder):
-        if builder not in met:
-            met.append(builder)
-            barrier.wait()  # Both builds are under way.
-            if builder is first:
-                time.sleep(0.5)  # They end one after the other.
-        stored(builder)
+    def meet(build, *arguments):
+        met.append(build)
+        barrier.wait()  # Both builds are under way.
+        if build is met[0]:
+            time.sleep(0.5)  # They end one after the other.
+        return write(build, *arguments)
 
     met = []
-    monkeypatch.setattr(Builder, "_record_stored", meet)
+    monkeypatch.setattr(LocalBuild, "write", meet)
     first, second = builder_of(tmp_path / "one"), builder_of(tmp_path / "two")
     before = state()
     threads = [threading.Thread(target=builder.download_and_prepare) for builder in (first, second)]

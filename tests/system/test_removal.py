@@ -157,7 +157,6 @@ def test_nothing_in_the_package_deletes_but_the_one_module_and_only_what_was_jus
         ("building/locking.py", "rename"),  # Sets a dataset aside and brings it back.
         ("catalog/site.py", "rename"),  # Gives a new site its name.
         ("formats/whole.py", "rename"),  # Gives a new export its name.
-        ("building/spool.py", "truncate"),  # A temporary file without a name.
         *(("formats/convert.py", name) for name in ("rename", "replace")),  # Moves whole shards in, then their mention.
         ("release/http_download.py", "truncate"),  # Of the part of a file that comes.
         ("release/transfer.py", "rename"),  # Gives a file that came its name.
