@@ -11,6 +11,7 @@
 - `replace`, as TFDS's API does it: the old dataset or the new one is there, whole.
 - `catalog`: the old site or the new one is there, whole.
 - `verify`: nothing has changed.
+- `convert`: the first format and what names it have not changed, or the second format is there, whole.
 
 `refuse`: the system refuses something to each build, which has to say so and to leave no dataset.
 
@@ -44,6 +45,7 @@ from tensorflow_datasets.scripts.cli import build as tfds_build
 from nih_chest_xray import Builder, NihChestXrayConfig
 from nih_chest_xray.building.progress import Progress
 from nih_chest_xray.catalog import site
+from nih_chest_xray.formats.convert import convert
 from nih_chest_xray.images import png
 from nih_chest_xray.phantom.release import Phantom
 from nih_chest_xray.verification.command import verify
@@ -153,6 +155,9 @@ class Stage:
     def catalog(self) -> None:
         site.write_site(self.dataset, self.site)
 
+    def convert(self) -> None:
+        convert(self.dataset, "array_record")
+
     def verify(self) -> None:
         assert not failed(verify(self.dataset, self.release))
 
@@ -181,6 +186,19 @@ class Stage:
         _, status = os.waitpid(self.start(act, before), 0)
         assert os.waitstatus_to_exitcode(status) == wanted, self._said.read_text()[-3000:] + self._error.read_text()
 
+    def undo_conversion(self) -> dict[str, str]:
+        """Takes the second format away, and returns the digests of the dataset with it."""
+        digests = digests_of(self.dataset)
+        for path in self.dataset.glob("*.array_record-*"):
+            path.unlink()
+        info, metadata = (self.dataset / name for name in ("dataset_info.json", "metadata.json"))
+        about, sizes = json.loads(info.read_text()), json.loads(metadata.read_text())
+        del about["alternativeFileFormats"]
+        sizes["shard_sizes"] = {k: v for k, v in sizes["shard_sizes"].items() if ".array_record-" not in k}
+        info.write_text(json.dumps(about, indent=2, sort_keys=True))
+        metadata.write_text(json.dumps(sizes))
+        return digests
+
     def take_away(self) -> dict[str, str]:
         digests = digests_of(self.dataset)
         shutil.rmtree(self.dataset)
@@ -201,15 +219,17 @@ def kill(stage: Stage, options: argparse.Namespace) -> None:
     seconds = time.monotonic() - start
     act = {
         "build": lambda: stage.build(options.format, options.beam),
-        **{name: getattr(stage, name) for name in ("overwrite", "replace", "catalog", "verify")},
+        **{name: getattr(stage, name) for name in ("overwrite", "replace", "catalog", "verify", "convert")},
     }[options.what]
     if options.what != "build":
         stage.run(stage.build)
-    if options.what in ("catalog", "verify"):
+    if options.what in ("catalog", "verify", "convert"):
         start = time.monotonic()
         stage.run(act)
         seconds = time.monotonic() - start
     whole_site = digests_of(stage.site) if options.what == "catalog" else {}
+    if options.what == "convert":
+        whole_site = stage.undo_conversion()
     chance = random.Random(options.seed)
     left = collections.Counter()
     for number in range(options.kills):
@@ -223,7 +243,7 @@ def kill(stage: Stage, options: argparse.Namespace) -> None:
         stage.require_foreign_files()
         left[LOOK[options.what](stage, expected, whole_site)] += 1
     stage.run(act if options.what != "build" else lambda: stage.build(options.format, options.beam))
-    assert stage.take_away() == expected
+    assert stage.take_away() == (whole_site if options.what == "convert" else expected)
     if options.what == "catalog":
         assert digests_of(stage.site) == whole_site
     print(json.dumps({options.what: options.kills, "seconds": round(seconds, 2), "left": dict(left)}))
@@ -271,7 +291,24 @@ def _after_verify(stage: Stage, expected: dict[str, str], _site: dict[str, str])
     return "nothing else"
 
 
+def _after_convert(stage: Stage, expected: dict[str, str], whole: dict[str, str]) -> str:
+    there = digests_of(stage.dataset)
+    new = there.keys() - expected.keys()
+    assert all(there[name] == whole[name] for name in new), "half a shard has its final name"
+    if there["dataset_info.json"] == whole["dataset_info.json"]:
+        assert there == whole
+        stage.undo_conversion()
+        assert digests_of(stage.dataset) == expected
+        return "both formats"
+    same = {name: digest for name, digest in there.items() if name not in new}
+    assert same | {"metadata.json": expected["metadata.json"]} == expected
+    folders = [path for path in stage.config_dir.glob("incomplete.*") if path.name != "incomplete.MINE01_2.0.0"]
+    assert len(folders) <= 1, f"what an earlier conversion left still exists: {folders}"
+    return "whole shards without a mention" if new else "a work folder" if folders else "nothing else"
+
+
 LOOK = {
+    "convert": _after_convert,
     "build": _after_build,
     "overwrite": _after_overwrite,
     "replace": _after_replace,

@@ -24,9 +24,8 @@ def test_the_notebook_is_valid_and_has_no_output_and_no_path_of_anybodys_machine
 
 
 def test_every_link_of_the_notebook_leads_to_a_guide(notebook):
-    links = re.findall(
-        r"\]\(([^)\s]+)\)", "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    )
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
     assert links
     for link in links:
         assert (GUIDES / link.partition("#")[0]).is_file(), link

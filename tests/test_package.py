@@ -31,8 +31,9 @@ def test_wheel_holds_the_modules_the_catalog_files_the_guides_and_the_checksums(
         names = set(wheel.namelist())
         modules = {str(path.relative_to(ROOT)) for path in (ROOT / "nih_chest_xray").rglob("*.py")}
         templates = {str(path.relative_to(ROOT)) for path in (ROOT / "nih_chest_xray/catalog/templates").iterdir()}
-        guides = {str(path.relative_to(ROOT)) for path in (ROOT / "nih_chest_xray/guides").glob("*.md")}
+        guides = {str(path.relative_to(ROOT)) for path in (ROOT / "nih_chest_xray/guides").iterdir()}
         assert len(guides) > 5
+        assert "nih_chest_xray/guides/first_auroc.ipynb" in guides
         assert modules | templates | guides | {f"nih_chest_xray/{name}" for name in DATA_FILES} <= names
         assert wheel.read("nih_chest_xray/checksums.tsv") == (ROOT / "checksums" / "checksums.tsv").read_bytes()
         assert len(templates) >= 6  # Four pages and parts of pages, their style and their script.

@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 import nih_chest_xray
+from nih_chest_xray.formats.convert import convert
 from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.release.find import find_release
 from nih_chest_xray.release.release import known_files
@@ -115,6 +116,23 @@ def test_matched_augmentation_changes_as_large_a_share_of_both_classes_and_what_
     done = {check.name: check for check in verify(builder.data_path, real_dir)}
     assert [offender for check in done.values() for offender in check.offenders] == []
     assert {done[name].status for name in ("augmentation", "labels", "pixels")} == {"ok"}
+
+
+def test_a_second_format_has_the_same_examples(real_dir, tmp_path):
+    folder = build(real_dir, tmp_path, augmented_copies=1, image_size=256).data_path
+    for file_format in ("array_record", "parquet"):
+        convert(folder, file_format)
+    done = {check.name: check for check in verify(folder, real_dir)}
+    assert [offender for check in done.values() for offender in check.offenders] == []
+    builder = tfds.builder_from_directory(folder)
+    for subset in builder.info.splits:
+        first = list(tfds.as_numpy(tfds.builder_from_directory(folder).as_dataset(split=subset)))
+        for file_format in ("array_record", "parquet"):
+            source = tfds.builder_from_directory(folder).as_data_source(subset, file_format=file_format)
+            assert len(source) == len(first) > 0
+            for ours, theirs in zip(first, source, strict=True):
+                assert np.array_equal(ours["image"], theirs["image"])
+                assert (ours["image_name"], ours["label"]) == (theirs["image_name"], theirs["label"])
 
 
 def test_the_rgba_nodule_is_its_red_channel_resized(built, real_dir):

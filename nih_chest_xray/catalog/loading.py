@@ -79,11 +79,14 @@ def snippets(built: Built, url: str | None) -> list[Snippet]:
 def one_liner(built: Built, file_format: str) -> str:
     """Returns a line that reads all subsets of a dataset on this machine in one of its formats."""
     place = location(built, None)
-    method = "load" if file_format == built.file_format != "array_record" else "data_source"
-    if (root := _root(built, place)) is None:
-        opened = f"builder_from_directory({_quoted(place)}).as_{'dataset' if method == 'load' else method}()"
+    root = _root(built, place)
+    where = f"{_quoted(built.full_name)}, data_dir={_quoted(root)}" if root else _quoted(place)
+    if file_format != built.file_format or file_format == "array_record":
+        opened = (
+            f"builder{'' if root else '_from_directory'}({where}).as_data_source(file_format={_quoted(file_format)})"
+        )
     else:
-        opened = f"{method}({_quoted(built.full_name)}, data_dir={_quoted(root)})"
+        opened = f"load({where})" if root else f"builder_from_directory({where}).as_dataset()"
     return f"import tensorflow_datasets as tfds; datasets = tfds.{opened}"
 
 
@@ -117,10 +120,16 @@ def _call(built: Built, name: str, by_index: bool, *more: str) -> str:
 def _opened(built: Built, place: str, by_index: bool) -> str:
     """Returns the expression that opens the training subset."""
     root = _root(built, place)
+    split = f'split="{built.training_split}"'
+    several = by_index and "parquet" in built.file_formats  # Of these two, `tfds.data_source` takes one by chance.
+    chosen = ', file_format="array_record"' if several else ""
+    method = f"as_data_source({split}{chosen})"
     if root is None:
-        split = f'split="{built.training_split}"'
-        method = f"as_data_source({split})" if by_index else f"as_dataset({split}, as_supervised=True)"
+        method = method if by_index else f"as_dataset({split}, as_supervised=True)"
         return f"tfds.builder_from_directory(\n    {_quoted(place)}\n).{method}"
+    if several:
+        name = _quoted(f"{built.full_name}:{built.version}")
+        return f"tfds.builder(\n    {name},\n    data_dir={_quoted(root)},\n).{method}"
     return _call(built, f"{built.full_name}:{built.version}", by_index, f"data_dir={_quoted(root)}")
 
 

@@ -41,7 +41,7 @@ def interrupted(*arguments: str) -> list[dict]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "what",
-    ["build", "overwrite", "replace", "catalog", "verify"],
+    ["build", "overwrite", "replace", "catalog", "verify", "convert"],
 )
 def test_what_is_killed_at_12_random_moments_leaves_nothing_half_made_and_nobodys_files_changed(what):
     (told,) = interrupted("kill", "--what", what, "--kills", "12")

@@ -16,13 +16,13 @@ import pytest
 import tensorflow_datasets as tfds
 from conftest import build
 from pages import Page
-from tensorflow_datasets.scripts.cli.convert_format_utils import convert_dataset
 
 from nih_chest_xray.__main__ import main
 from nih_chest_xray.catalog import site
 from nih_chest_xray.catalog.datasets import find_datasets
 from nih_chest_xray.catalog.site import write_site
 from nih_chest_xray.errors import CatalogError
+from nih_chest_xray.formats.convert import convert
 
 SHARD = "nih_chest_xray-train.tfrecord-00000-of-00001"
 
@@ -120,7 +120,7 @@ def test_a_dataset_out_of_its_place_is_opened_by_its_folder(no_pictures, tiny, t
 def test_a_folder_with_several_formats_is_shown_whole_and_its_code_reads_it(no_pictures, tiny, tmp_path):
     folder = shutil.copytree(tiny, tmp_path / "nih_chest_xray" / "tiny" / "2.0.0")
     for file_format in ("array_record", "parquet"):
-        convert_dataset(out_dir=None, out_file_format=file_format, dataset_version_dir=[folder], num_workers=1)
+        convert(folder, file_format)
     out = write_site(tmp_path, tmp_path / "site")
     page = Page(out / "index.html")
     kinds = [name.split(".")[1].split("-")[0] for name in names_in(folder) if "-of-" in name]
@@ -133,6 +133,13 @@ def test_a_folder_with_several_formats_is_shown_whole_and_its_code_reads_it(no_p
     exec(page.by_id("tensorflow")["text"].replace("    ...", "    sizes.append(len(labels))"), {"sizes": sizes})
     train = [row["image_name"] for row in listed(folder) if row["subset"] == "train"]
     assert sum(sizes) == len(train)
+    jax = {"jax": None}
+    code = page.by_id("jax")["text"]
+    exec(code[: code.index("order = ")].replace("import jax\n", ""), jax)
+    assert type(jax["source"]).__name__ == "ArrayRecordDataSource"
+    assert sorted(example["image_name"].decode() for example in jax["source"]) == train
+    for name in names_in(folder):  # Each file is described once.
+        assert (out / "croissant.json").read_text().count(f'"@id": "{name}",\n      "name"') == 1
     # What TFDS reads by index, it reads from the second format.
     source = tfds.data_source("nih_chest_xray/tiny", split="train", data_dir=tmp_path)
     assert sorted(example["image_name"].decode() for example in source) == train
