@@ -53,7 +53,8 @@ def _write_images(built: Built, reader: Reader, folder: Path) -> Iterator[tuple[
     """Writes the images, and yields the name, path below the folder, label and subset of each."""
     for subset in built.subsets:
         for name in ("",) if built.task.multi_label else built.task.classes:
-            (folder / subset / name).mkdir(parents=True)  # Of an empty class too, so that all subsets number alike.
+            # Of an empty class too: without it, libraries would give the other the number 0.
+            (folder / subset / name).mkdir(parents=True)
         for example in reader.examples(subset):
             path = f"{subset}/{_place(built, example)}"
             (folder / path).write_bytes(example.content)
@@ -69,14 +70,24 @@ def _findings(built: Built) -> tuple[str, ...]:
 
 
 def caveats(built: Built) -> list[str]:
-    """Returns what would surprise who reads the folder: whether the classes' numbers are others than the dataset's."""
-    classes = list(built.task.classes)
-    if built.task.multi_label or classes == sorted(classes):
+    """Returns what would surprise who reads the folders: an empty one, and classes of other numbers than their own."""
+    if built.task.multi_label:
         return []
-    return [
-        f"Keras and torchvision number the folders in alphabetical order ({', '.join(sorted(classes))}), but in the"
-        f" dataset {classes[0]} is 0 and {classes[1]} is 1: give Keras class_names={classes}."
-    ]
+    counts = built.metadata["counts"]
+    empty = [f"{subset}/{name}" for subset in built.subsets for name in built.task.classes if not counts[subset][name]]
+    told = [f"No image is in {', '.join(empty)}: give torchvision's ImageFolder allow_empty=True."] if empty else []
+    if not _are_sorted(built):
+        ordered, classes = sorted(built.task.classes), [*built.task.classes]
+        told.append(
+            f"Keras and torchvision number the folders in alphabetical order ({', '.join(ordered)}), but in the dataset"
+            f" {classes[0]} is 0 and {classes[1]} is 1: give Keras class_names={classes} (flow_from_directory calls it"
+            " classes), and look at ImageFolder's class_to_idx."
+        )
+    return told
+
+
+def _are_sorted(built: Built) -> bool:
+    return list(built.task.classes) == sorted(built.task.classes)
 
 
 def reading(built: Built, folder: str) -> str:
@@ -92,7 +103,7 @@ def reading(built: Built, folder: str) -> str:
             f'    table[table["subset"] == "{subset}"], {_quoted(folder)}, "file_name", list(table.columns[4:]),\n'
             f'    class_mode="raw", color_mode="grayscale", target_size={size},\n)\n'
         )
-    names = f", class_names={[*built.task.classes]}" if caveats(built) else ""
+    names = "" if _are_sorted(built) else f", class_names={[*built.task.classes]}"
     return (
         "import keras\n\n"
         f"batches = keras.utils.image_dataset_from_directory(\n    {_quoted(f'{folder}/{subset}')},"

@@ -153,6 +153,7 @@ class _Schema:
     def __init__(self, features: tfds.features.FeaturesDict) -> None:
         self._features = features
         self._names = [name for name in features if name != "image"]
+        self._classes = [name for name in self._names if isinstance(features[name], tfds.features.ClassLabel)]
         # Pixels that are stored as they are need no decoder.
         self._decoders = {"image": tfds.decode.SkipDecoding()} if is_encoded(features["image"]) else None
 
@@ -170,6 +171,8 @@ class _Schema:
         try:
             example = self._features.deserialize_example_np(record, decoders=self._decoders)
             fields = {name: _plain(self._features[name], example[name]) for name in self._names}
+            for name in self._classes:
+                class_name(self._features[name].names, fields[name])
             name, label = fields["image_name"], self._label(fields["label"])
         except Exception as error:  # A wrong record can cause any error in Protobuf, TFDS or NumPy.
             raise ValueError(f"does not fit the schema in features.json ({one_line(error)})") from error
@@ -181,9 +184,8 @@ class _Schema:
             raise ValueError(f"{name}: {error}") from error
 
     def _label(self, label: Any) -> str:
-        feature = self._features["label"]
-        if isinstance(feature, tfds.features.ClassLabel):
-            return class_name(feature.names, label)
+        if "label" in self._classes:
+            return self._features["label"].names[label]
         return label_string(findings_of(label))
 
 

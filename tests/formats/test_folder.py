@@ -1,5 +1,7 @@
 """Tests of exports to folders: Keras reads subsets and classes, and the tables name every file."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pandas as pd
@@ -8,7 +10,8 @@ from expected import assert_digests, builder_of, examples_of, table_of
 from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
 from nih_chest_xray.catalog.datasets import open_dataset
-from nih_chest_xray.formats.folder import caveats
+from nih_chest_xray.formats.folder import caveats, write
+from nih_chest_xray.formats.stored import Reader
 from nih_chest_xray.vocabulary import FINDINGS
 
 
@@ -64,8 +67,23 @@ def test_flow_from_directory_reads_jpegs_and_every_fold_has_a_folder_for_each_cl
 def test_classes_that_sort_otherwise_than_they_count_are_told(exported):
     for name, told in (("folded", True), ("drawn", False), ("expert", False), ("many", False)):
         built = open_dataset(exported(name, "folder")[0])
-        assert bool(caveats(built)) == told
-        assert ("class_names=['No Finding', 'Effusion or Nodule']" in (*caveats(built), "")[0]) == told
+        assert ("give Keras class_names=['No Finding', 'Effusion or Nodule']" in " ".join(caveats(built))) == told
+
+
+def test_a_subset_without_a_class_has_its_folder_so_that_the_other_keeps_its_number(sound, tmp_path):
+    built = open_dataset(sound)
+    counts = built.metadata["counts"] | {"test": {"No Finding": 0, "Nodule": 5}}
+    part = dataclasses.replace(built, metadata={**built.metadata, "counts": counts})
+    [told] = caveats(part)
+    assert told.startswith("No image is in test/No Finding: give torchvision's ImageFolder allow_empty=True.")
+
+    class Nodules:
+        def examples(self, subset):
+            return (example for example in Reader(built, lambda: None).examples(subset) if example.label == "Nodule")
+
+    write(part, Nodules(), tmp_path)
+    batches = keras.utils.image_dataset_from_directory(tmp_path / "test", label_mode="int", verbose=False)
+    assert {int(label) for _, labels in batches for label in labels} == {1}
 
 
 def test_flow_from_dataframe_reads_several_findings(exported):
