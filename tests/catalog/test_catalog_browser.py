@@ -309,6 +309,12 @@ def test_a_link_on_the_page_sets_a_filter_and_leads_to_the_examples(drawn, rows,
 TOP_OF_BROWSER = "return document.getElementById('browser').getBoundingClientRect().top"
 
 
+def test_a_link_to_the_heading_shows_all_pictures(catalog_site, rows, browser):
+    show(browser, "about:blank")
+    show(browser, f"{catalog_site.as_uri()}/drawn/index.html#browse")
+    assert len(names_shown(browser)) == len(rows)
+
+
 def test_a_link_of_an_example_opens_it_and_closing_takes_it_out_of_the_address(base, rows, browser):
     name = rows[7]["image_name"]
     show(browser, "about:blank")

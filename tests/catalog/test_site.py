@@ -356,6 +356,9 @@ def work_folder(path):
     (path / "new" / "index.html").touch()
     (path / "new" / "images" / "00000013_005.jpg").touch()
     (path / "new" / "images" / "chart-ages-dark.svg").touch()
+    (path / "new" / "examples").mkdir()
+    for name in ("00000013_005.png", "00000013_005_aug1.webp", "sheet-00.webp", "examples.js", "rows.js"):
+        (path / "new" / "examples" / name).touch()
 
 
 def test_a_killed_run_that_held_the_earlier_site_gives_it_back(tiny, out, tmp_path, capsys):
@@ -379,6 +382,7 @@ def test_a_killed_run_that_held_the_earlier_site_gives_it_back(tiny, out, tmp_pa
         lambda left: left.rename(left.with_name(".site.nih-chest-xray-catalog.copy")),
         lambda left: (left / "notes.txt").write_text("mine"),
         lambda left: (left / "new" / "images" / "notes.txt").write_text("mine"),
+        lambda left: (left / "new" / "examples" / "mine.js").write_text("mine"),
         lambda left: (left / "new" / "metadata.csv").symlink_to("notes.txt"),
         lambda left: [(left / "old").mkdir(), (left / "old" / "notes.txt").write_text("mine")],
         lambda left: [(left / "old").mkdir(), (left / "old" / "metadata.csv").write_text("mine")],
@@ -389,6 +393,7 @@ def test_a_killed_run_that_held_the_earlier_site_gives_it_back(tiny, out, tmp_pa
         "a copy",
         "a file",
         "a file among the images",
+        "a file among the examples",
         "a link",
         "an old site",
         "a changed old site",

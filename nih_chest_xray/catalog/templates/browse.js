@@ -1,8 +1,8 @@
 // The browser: filters examples by the page's hash, and shows them as pictures or as a table.
 //
 // The hash is #key=value&key=value. Filters: subset, class, finding, sex, view, augmentation, age (40-59, 40-, -59 or
-// unknown) and search (an image name or its beginning, or a patient's number). Besides: show=table, sort (a column, -column for
-// descending), page, and example=<image name>, which the viewer shows.
+// unknown) and search (an image name or its beginning, or a patient's number). Besides: show=table, sort (a column, or
+// -column for descending), page, and example=<image name>, which the viewer shows.
 {
   const byId = (id) => document.getElementById(id);
   const browser = byId("browser"), form = byId("filter-form"), count = byId("browse-count"), thumbs = byId("thumbs");
@@ -43,7 +43,7 @@
   const set = (key, value) => { if (value) state.set(key, value); else state.delete(key); };
   const tests = () => Object.keys(FILTERS).filter((key) => state.has(key)).map((key) => FILTERS[key](state.get(key)));
 
-  // What the hash says. One without "=" leads to a heading of the page.
+  // What the hash says. One that leads to a heading of the page says nothing.
   const readHash = () => {
     const said = new URLSearchParams(location.hash.slice(1));
     state = new Map(KEYS.filter((key) => said.get(key)).map((key) => [key, said.get(key)]));
@@ -67,8 +67,15 @@
       if (control) set(key, control.value);
     }
     const [from, to] = ["age-from", "age-to"].map((name) => form.elements[name].value);
-    set("age", from || to ? `${from}-${to}` : "");
+    if (from || to) set("age", `${from}-${to}`);
+    else if (state.get("age") !== "unknown") state.delete("age");  // Which no field can say.
     state.delete("page");
+  };
+
+  const changeFilters = () => {
+    readForm();
+    remember();
+    if (examples) refresh();
   };
 
   const linkTo = (name) => hashOf(new Map([...[...state].filter(([key]) => key in FILTERS), ["example", name]]));
@@ -222,7 +229,6 @@
   };
 
   const follow = () => {
-    if (location.hash.length > 1 && !location.hash.includes("=")) return;
     readHash();
     refresh();
     const name = state.get("example");
@@ -231,7 +237,7 @@
     if (state.size && !name) browser.scrollIntoView();
   };
 
-  // The viewer turned to another example, or was closed: then the focus goes to the last one, from where a keyboard's user goes on.
+  // The viewer turned to another example, or was closed: the focus goes to the last one, for who uses a keyboard.
   const changed = (name, last) => {
     set("example", name);
     remember();
@@ -241,8 +247,8 @@
   for (const node of document.querySelectorAll("[data-scripted]")) node.hidden = false;
   byId("filters").open = matchMedia("(min-width: 40rem)").matches;
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("input", () => { readForm(); remember(); if (examples) refresh(); });
-  form.addEventListener("reset", () => setTimeout(() => { readForm(); remember(); if (examples) refresh(); }));
+  form.addEventListener("input", changeFilters);
+  form.addEventListener("reset", () => setTimeout(() => { state.delete("age"); changeFilters(); }));
   browser.addEventListener("click", ({ target }) => {
     const { show, sort } = target.dataset;
     if (show) { set("show", show === "table" && show); state.delete("page"); }
@@ -265,7 +271,8 @@
     viewer = makeViewer(examples, linkTo, changed);
     const featured = [...document.querySelectorAll("[data-example]")];
     for (const link of featured) linked(link, link.dataset.example, () => featured.map(({ dataset }) => dataset.example));
-    addEventListener("hashchange", follow);
+    // A link to a heading changes no filter.
+    addEventListener("hashchange", () => { if (location.hash.length < 2 || location.hash.includes("=")) follow(); });
     follow();
   }, (error) => { count.textContent = `The examples are not there: ${error.message}.`; });
 }

@@ -33,8 +33,7 @@ const makeViewer = (examples, linkTo, changed) => {
     const figure = make("figure"), picture = make("div", "", "picture"), image = make("img");
     image.src = examples.value("file", row);
     image.alt = examples.value("alt", row);
-    // Its size is known beforehand of none, so the space is kept by the style: all are square.
-    image.addEventListener("load", resize);
+    image.addEventListener("load", resize);  // Before, its size is not known.
     picture.append(image);
     for (const [finding, ...place] of JSON.parse(examples.value("boxes", row))) {
       const box = make("span", "", "box");
@@ -43,7 +42,8 @@ const makeViewer = (examples, linkTo, changed) => {
       box.append(make("span", words(finding)));
       picture.append(box);
     }
-    figure.append(picture, make("figcaption", name === sourceOf(name) ? name : `${name}, ${words(examples.value("augmentation", row))}`, "file"));
+    const copied = name === sourceOf(name) ? "" : `, ${words(examples.value("augmentation", row))}`;
+    figure.append(picture, make("figcaption", name + copied, "file"));
     return figure;
   };
 
@@ -74,9 +74,12 @@ const makeViewer = (examples, linkTo, changed) => {
     const lines = [make("p", name, "file"), make("p", value("details"))];
     if (value("findings") !== value("label")) lines.push(make("p", `Findings: ${words(value("findings"))}`));
     const found = JSON.parse(value("boxes")).map(([finding]) => words(finding));
-    if (found.length) lines.push(make("p", `${found.length > 1 ? `${found.length} boxes` : "Box"} around ${[...new Set(found)].join(", ")}`));
+    const number = found.length > 1 ? `${found.length} boxes` : "Box";
+    if (found.length) lines.push(make("p", `${number} around ${[...new Set(found)].join(", ")}`));
     const told = shown.map((each) => examples.value("is_stored", rowOf.get(each)) === "True");
-    const kind = told.every(Boolean) ? "Stored pixels." : "WebP, lossy, for a quick look: the stored pixels are in the records.";
+    const kind = told.every(Boolean)
+      ? "Stored pixels."
+      : "WebP, lossy, of at most 512 pixels a side: the stored pixels are in the records.";
     lines.push(make("p", kind, "kind"));
     const links = make("p", "", "links");
     for (const [text, target] of [["Link to this example", linkTo(name)], ["Picture alone", value("file")]]) {
