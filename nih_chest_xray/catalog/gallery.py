@@ -95,7 +95,7 @@ def make_gallery(built: Built, examples: pd.DataFrame, folder: Path) -> Gallery:
         pixels = stored_pixels(built, example)
         sheets.put(order[row.image_name], pixels)
         file, is_stored = files[row.image_name]
-        (folder / file).write_bytes(stored_file(example) if is_stored else small_file(pixels, len(order)))
+        (folder / file).write_bytes(stored_file(built, example) if is_stored else small_file(pixels, len(order)))
         preview = _preview(row.image_name, pixels, folder) if row.image_name in featured else ""
         return dataclasses.replace(describe(built, row, example), file=file, is_stored=is_stored, preview=preview)
 

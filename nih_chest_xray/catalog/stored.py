@@ -11,11 +11,11 @@ import pandas as pd
 import tensorflow_datasets as tfds
 
 from nih_chest_xray.catalog.datasets import Built
-from nih_chest_xray.images.codec import decode_stored
+from nih_chest_xray.images.codec import decode_stored, encode
 from nih_chest_xray.verification.shards import chosen_records, shards
 
-SUFFIXES = {"png": ".png", "jpeg": ".jpg"}
-"""The suffix of a file that holds an image as it is stored, by image format."""
+SUFFIXES = {"png": ".png", "jpeg": ".jpg", "raw": ".png"}
+"""The suffix of a file that holds exactly the stored pixels, by image format."""
 
 
 def read_chosen(built: Built, wanted: pd.DataFrame) -> Iterator[tuple[Any, dict[str, Any]]]:
@@ -60,6 +60,12 @@ def stored_pixels(built: Built, example: dict[str, Any]) -> np.ndarray:
     return decode_stored(example["image"], built.config["image_format"])
 
 
-def stored_file(example: dict[str, Any]) -> bytes:
-    """Returns the bytes of a file that has exactly the stored pixels, with a suffix of `SUFFIXES`."""
+def stored_file(built: Built, example: dict[str, Any]) -> bytes:
+    """Returns the bytes of a file that has exactly the stored pixels, with a suffix of `SUFFIXES`.
+
+    Raises:
+      ImageError: Raw pixels are not those of an image.
+    """
+    if built.config["image_format"] == "raw":
+        return encode(stored_pixels(built, example), "png")
     return example["image"]

@@ -114,8 +114,8 @@ def data_source(
 ) -> Any:
     """Opens a built dataset by index, as `tfds.data_source` does, and reads it faster.
 
-    `tfds.data_source` returns the same for the named configs where this package is imported; a config of your own, and a
-    folder, TFDS reads with its own code, which takes twice as long.
+    `tfds.data_source` returns the same for the named configs where this package is imported; a config of your own, and
+    a folder, TFDS reads with its own code, which takes twice as long.
 
     Args:
       dataset: A name such as `nih_chest_xray/my_config`, or a builder, such as `tfds.builder_from_directory` returns.
