@@ -2,16 +2,18 @@
 
 Common decoders and encoders take twice as long. zlib-ng inflates and deflates: ISA-L inflates faster, but accepts
 streams that zlib, and so TensorFlow, rejects. Numba compiles the rest of the decoding, which undoes each row's filter:
-the NIH's images use the two filters (Average and Paeth) that other decoders undo slowly for grey images. All of this
-releases the GIL, so that each core can work on an image.
+the NIH's images use the two filters (Average and Paeth) that other decoders undo pixel by pixel. All of this releases
+the GIL, so that each core can work on an image.
 """
 
 from __future__ import annotations
 
 import functools
 import struct
+import threading
 from collections.abc import Callable, Iterator
 
+import cv2
 import numpy as np
 from zlib_ng import zlib_ng
 
@@ -56,15 +58,14 @@ def decode(content: bytes, size: int | None = SOURCE_SIZE) -> np.ndarray:
     """
     height, width, channels = _header(content, size)
     rows = np.frombuffer(_inflate(content, height * (1 + width * channels)), np.uint8).reshape(height, -1)
+    if (unknown := np.flatnonzero(rows[:, 0] > _PAETH)).size:
+        raise ImageError(_corrupt(content, f"row {unknown[0]} has a filter that PNG does not know"))
     pixels = np.empty((channels, height, width), np.uint8)
     for channel, filled in enumerate(pixels):
         own = rows
         if channels > 1:  # Filters keep channels apart, so each can be undone like an image of its own.
             own = np.hstack([rows[:, :1], rows[:, 1 + channel :: channels]])
-            own.flags.writeable = False  # As `rows` is: the compiled code takes arrays of one type.
-        bad = _compiled_unfilter()(own.reshape(-1), filled)
-        if bad >= 0:
-            raise ImageError(_corrupt(content, f"row {bad} has a filter that PNG does not know"))
+        _unfilter(own.reshape(-1), filled)
     return pixels[0] if channels == 1 else np.moveaxis(pixels, 0, 2)
 
 
@@ -189,73 +190,82 @@ def _corrupt(content: bytes, problem: object) -> str:
     return f"the PNG of {len(content)} bytes is cut or corrupt ({problem}); get this image again"
 
 
-@functools.cache
-def _compiled_unfilter() -> Callable[[np.ndarray, np.ndarray], int]:
-    """Returns `_unfilter`, compiled to run without the GIL; cached on disk if possible."""
-    import numba  # Not at the top: loading a dataset does not need it, and it is slow to import.
+def _unfilter(rows: np.ndarray, pixels: np.ndarray) -> None:
+    """Undoes the filters of one channel's rows (section 9.2), whose types are known.
 
-    options = {"nogil": True, "boundscheck": False}
-    try:
-        return numba.njit(cache=True, **options)(_unfilter)
-    except RuntimeError:  # Neither the package's folder nor the user's cache is writable.
-        return numba.njit(**options)(_unfilter)
-
-
-def _unfilter(rows: np.ndarray, pixels: np.ndarray) -> int:
-    """Undoes the filters of one channel's rows (section 9.2). Returns the first row with an unknown filter, or -1.
+    A pixel depends on the one to its left and on the row above, so neither a row nor a column can be undone at once.
+    All pixels with the same x + y can: each depends on pixels of the two sums before. So the rows are laid out by
+    x + y, and the processor undoes dozens of pixels at a time.
 
     Args:
       rows: (height * (1 + width)) uint8: for each row its filter type, then its bytes.
       pixels: (height, width) uint8, filled by this function.
     """
-
-    def predicted(kind: int, left: np.int32, up: np.int32, corner: np.int32) -> np.int32:
-        if kind == _AVERAGE:
-            return (left + up) >> 1
-        # Paeth's predictor is the one of left, up and corner that is nearest to left + up - corner: the smaller of left
-        # and up if corner is large enough, the larger if corner is small enough, else corner.
-        low, high, doubled = min(left, up), max(left, up), 3 * corner - (left + up)
-        nearest = low if high <= doubled else corner
-        return high if doubled <= low else nearest
-
     height, width = pixels.shape
-    above = np.zeros(width, np.uint8)
-    y = 0
-    while y < height:
-        start, end = y * (width + 1), (y + 1) * (width + 1)
-        kind, filtered, row = rows[start], rows[start + 1 : end], pixels[y]
-        left = corner = np.int32(0)
-        if kind == _NONE:
-            row[:] = filtered
-        elif kind == _SUB:
-            for x in range(width):
-                left = (np.int32(filtered[x]) + left) & 255
-                row[x] = left
-        elif kind == _UP:
-            for x in range(width):
-                row[x] = filtered[x] + above[x]
-        elif kind != _AVERAGE and kind != _PAETH:
-            return y
-        elif y + 1 < height and (rows[end] == _AVERAGE or rows[end] == _PAETH):
-            # Each pixel depends on the one to its left. With two rows at a time, the processor works on one while the
-            # other waits.
-            next_kind, next_filtered, next_row = rows[end], rows[end + 1 : end + 1 + width], pixels[y + 1]
-            next_left = np.int32(0)
-            for x in range(width):
-                up, next_corner = np.int32(above[x]), left
-                left = (np.int32(filtered[x]) + predicted(kind, left, up, corner)) & 255
-                row[x] = left
-                next_left = (np.int32(next_filtered[x]) + predicted(next_kind, next_left, left, next_corner)) & 255
-                next_row[x] = next_left
-                corner = up
-            row = next_row
-            y += 1
-        else:
-            for x in range(width):
-                up = np.int32(above[x])
-                left = (np.int32(filtered[x]) + predicted(kind, left, up, corner)) & 255
-                row[x] = left
-                corner = up
-        above = row
-        y += 1
-    return -1
+    sums = height + width - 1
+    filtered, undone, skewed = _scratch(height, width)
+    # Row y begins width + 1 bytes after the one above. In a view whose rows begin width bytes after each other, it is
+    # moved right by y: the column is x + y.
+    cv2.transpose(np.lib.stride_tricks.as_strided(rows[1:], (height, sums), (width, 1)), filtered)
+    _compiled_by_sums()(filtered, rows[:: width + 1].astype(np.int16), undone)
+    cv2.transpose(undone[2:, 1:], skewed)
+    pixels[:] = np.lib.stride_tricks.as_strided(skewed, (height, width), (sums + 1, 1))
+
+
+_threads = threading.local()
+
+
+def _scratch(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns three arrays, of 2 MB for the NIH's images, which each thread keeps: new ones would be slow to fill."""
+    if getattr(_threads, "shape", None) != (height, width):
+        sums = height + width - 1
+        # Of pixels also two sums and a row that lie outside the image, where filters take all to be 0.
+        shapes = ((sums, height), (sums + 2, height + 1), (height, sums))
+        _threads.shape, _threads.arrays = (height, width), [np.zeros(shape, np.uint8) for shape in shapes]
+    return _threads.arrays
+
+
+@functools.cache
+def _compiled_by_sums() -> Callable[[np.ndarray, np.ndarray, np.ndarray], None]:
+    """Returns `_by_sums`, compiled to run without the GIL; cached on disk if possible."""
+    import numba  # Not at the top: loading a dataset does not need it, and it is slow to import.
+
+    options = {"nogil": True, "boundscheck": False}
+    try:
+        return numba.njit(cache=True, **options)(_by_sums)
+    except RuntimeError:  # Neither the package's folder nor the user's cache is writable.
+        return numba.njit(**options)(_by_sums)
+
+
+def _by_sums(filtered: np.ndarray, kinds: np.ndarray, undone: np.ndarray) -> None:
+    """Undoes the filters of the pixels with the same x + y, for one sum after another.
+
+    Args:
+      filtered: (height + width - 1, height) uint8: the filtered byte of the pixel x, y at [x + y, y].
+      kinds: (height,) int16, the filter type of each row.
+      undone: (height + width + 1, height + 1) uint8, filled by this function: the pixel x, y at [x + y + 2, y + 1].
+        The column 0 is 0.
+    """
+    height = len(kinds)
+    for total in range(len(filtered)):
+        first, end = max(0, total - (len(filtered) - height)), min(height, total + 1)
+        given, kind = filtered[total, first:end], kinds[first:end]
+        # For each of these rows: the pixel to the left, the pixel above, and the one to the left of that.
+        lefts, aboves = undone[total + 1, first + 1 : end + 1], undone[total + 1, first:end]
+        corners, row = undone[total, first:end], undone[total + 2, first + 1 : end + 1]
+        for y in range(end - first):
+            left, up, corner = np.int16(lefts[y]), np.int16(aboves[y]), np.int16(corners[y])
+            both = np.int16(left + up)
+            # Paeth's predictor is the one of left, up and corner that is nearest to left + up - corner: the smaller of
+            # left and up if corner is large enough, the larger if corner is small enough, else corner.
+            low, high = min(left, up), max(left, up)
+            doubled = np.int16(np.int16(np.int16(3) * corner) - both)
+            predicted = low if high <= doubled else corner
+            predicted = high if doubled <= low else predicted
+            predicted = np.int16(both >> 1) if kind[y] == _AVERAGE else predicted
+            predicted = up if kind[y] == _UP else predicted
+            predicted = left if kind[y] == _SUB else predicted
+            predicted = np.int16(0) if kind[y] == _NONE else predicted
+            row[y] = np.uint8(np.int16(given[y]) + predicted)
+        if end < height:
+            undone[total + 2, end + 1] = 0  # The pixel to the left of the next row's first.

@@ -23,6 +23,8 @@ from nih_chest_xray.images.codec import (
     resize,
     to_source_size,
 )
+from nih_chest_xray.images.png import decode as decode_png
+from nih_chest_xray.images.png import encode as encode_png
 from nih_chest_xray.images.png import is_grey
 
 
@@ -36,6 +38,41 @@ def png(samples: np.ndarray, colour_type: int, interlace: int = 0, extra: bytes 
     palette = chunk(b"PLTE", bytes(range(256)) * 3) if colour_type == PALETTE else b""
     pixels = chunk(b"IDAT", zlib.compress(unfiltered, 1))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + palette + pixels + chunk(b"IEND", b"")
+
+
+def undone(filtered: np.ndarray) -> np.ndarray:
+    """Undoes the filters of (height, 1 + width) uint8, pixel by pixel, as section 9 of the PNG specification says."""
+    height, width = len(filtered), filtered.shape[1] - 1
+    pixels = np.zeros((height + 1, width + 1), int)  # With a row above and a column to the left, of zeros.
+    for y, (kind, *row) in enumerate(filtered.tolist(), start=1):
+        for x, value in enumerate(row, start=1):
+            left, up, corner = pixels[y, x - 1], pixels[y - 1, x], pixels[y - 1, x - 1]
+            estimate = left + up - corner
+            # Of several that are as near the first wins: left, up, corner.
+            paeth = min((left, up, corner), key=lambda near: abs(estimate - near))
+            pixels[y, x] = (value + (0, left, up, (left + up) // 2, paeth)[kind]) % 256
+    return pixels[1:, 1:].astype(np.uint8)
+
+
+# One row, one column, both kinds of oblong; then a small one again, after a larger one in the same thread.
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (9, 1), (70, 33), (33, 70), (64, 64), (9, 7)])
+def test_every_filter_is_undone_as_the_specification_says(height, width):
+    draw = np.random.RandomState(height * width)
+    for _ in range(3):
+        filtered = draw.randint(0, 256, (height, 1 + width)).astype(np.uint8)
+        filtered[:, 0] = draw.randint(0, 5, height)
+        content = encode_png(np.zeros((height, width), np.uint8))  # For its header.
+        content = content[:33] + chunk(b"IDAT", zlib.compress(filtered.tobytes())) + chunk(b"IEND", b"")
+        np.testing.assert_array_equal(decode_png(content, size=None), undone(filtered))
+
+
+def test_a_filter_that_png_does_not_know_is_told_with_its_row():
+    filtered = np.zeros((5, 4), np.uint8)
+    filtered[3, 0] = 5
+    content = encode_png(np.zeros((5, 3), np.uint8))
+    content = content[:33] + chunk(b"IDAT", zlib.compress(filtered.tobytes())) + chunk(b"IEND", b"")
+    with pytest.raises(ImageError, match="row 3 has a filter that PNG does not know"):
+        decode_png(content, size=None)
 
 
 def with_alpha(grey: np.ndarray) -> np.ndarray:
