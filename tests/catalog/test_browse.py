@@ -17,6 +17,8 @@ from nih_chest_xray.__main__ import main
 from nih_chest_xray.catalog import thumbnails
 from nih_chest_xray.catalog.columns import write_columns
 from nih_chest_xray.catalog.site import write_site
+from nih_chest_xray.images.codec import decode
+from nih_chest_xray.phantom.release import Phantom
 from nih_chest_xray.verification.shards import chosen_records, read_shard, shards
 from nih_chest_xray.vocabulary import FINDINGS, SUBSETS
 
@@ -123,15 +125,15 @@ def test_beyond_the_budget_featured_pictures_are_stored_bytes_and_others_small(c
     assert {row["is_stored"] for row in script_table(site / "examples" / "examples.js")} == {"False"}
 
 
-def test_a_thousand_pictures_of_512_pixels_keep_to_their_share_of_15_mb():
-    """Of noise, which takes more than any radiograph, on a smooth ground; real ones have 5,300 bytes."""
-    rng = np.random.default_rng(0)
-    ground = cv2.resize(rng.integers(40, 220, (24, 24), np.uint8), (512, 512), interpolation=cv2.INTER_CUBIC)
-    pixels = np.clip(ground + rng.normal(0, 4, ground.shape), 0, 255).astype(np.uint8)
-    sizes = {number: number * len(thumbnails.small_file(pixels, number)) for number in (1000, 600, 250)}
-    assert sizes[1000] < 12_000_000
-    assert len(thumbnails.small_file(pixels, 1000)) < len(thumbnails.small_file(pixels, 600))
-    assert len(thumbnails.small_file(pixels, 600)) < len(thumbnails.small_file(pixels, 250))
+def test_pictures_keep_to_their_share_of_15_mb():
+    """Drawn radiographs take about as much as real ones; the rest of a large site takes 5 MB."""
+    drawn = Phantom(4).images(frozenset(Phantom(4).names))
+    pictures = [decode(image.read()) for image in drawn]
+    for number in (1000, 600, 250):
+        mean = np.mean([len(thumbnails.small_file(pixels, number)) for pixels in pictures])
+        assert 2_000_000 < mean * number < 9_000_000
+    shapes = {cv2.imdecode(np.frombuffer(thumbnails.small_file(p, 9), np.uint8), -1).shape[:2] for p in pictures}
+    assert shapes == {(512, 512)}
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -33,7 +33,7 @@
   };
   const KEYS = [...Object.keys(FILTERS), "show", "sort", "page", "example"];
 
-  let state = new Map(), examples, rows, numeric, viewer, found = [], shown = 0;
+  let state = new Map(), examples, rows, numeric, viewer, opener, found = [], shown = 0;
 
   const hashOf = (wanted) => {
     const pairs = KEYS.filter((key) => wanted.get(key)).map((key) => `${key}=${encodeURIComponent(wanted.get(key))}`);
@@ -93,12 +93,16 @@
     browser.scrollIntoView();
   };
 
-  const linked = (link, name, others) => {
+  const nameOf = (link) => link.dataset.browsed ?? link.dataset.example;
+
+  // Has a link open the viewer, which turns to other examples then.
+  const linked = (link, others) => {
     link.setAttribute("aria-haspopup", "dialog");
     link.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey || !viewer) return;
       event.preventDefault();
-      viewer.show(name, others());
+      opener = link;
+      viewer.show(nameOf(link), others());
     });
   };
 
@@ -121,7 +125,7 @@
     }
     link.href = linkTo(value("image_name"));
     link.dataset.browsed = value("image_name");
-    linked(link, value("image_name"), picturesFound);
+    linked(link, picturesFound);
     item.append(link);
     return item;
   };
@@ -196,7 +200,7 @@
           content.textContent = value;
           content.href = linkTo(value);
           content.dataset.browsed = value;
-          linked(content, value, () => [...byId("rows").querySelectorAll("[data-browsed]")].map((link) => link.dataset.browsed));
+          linked(content, () => [...byId("rows").querySelectorAll("[data-browsed]")].map(nameOf));
         }
         const made = cell(name === "image_name" ? "th" : "td", content);
         if (name === "image_name") made.scope = "row";
@@ -241,7 +245,8 @@
   const changed = (name, last) => {
     set("example", name);
     remember();
-    if (last) document.querySelector(`[data-browsed="${last}"], [data-example="${last}"]`)?.focus();
+    const links = [opener, ...document.querySelectorAll("[data-browsed], [data-example]")];
+    links.find((link) => link && nameOf(link) === last && link.checkVisibility())?.focus();
   };
 
   for (const node of document.querySelectorAll("[data-scripted]")) node.hidden = false;
@@ -270,7 +275,7 @@
     examples = table;
     viewer = makeViewer(examples, linkTo, changed);
     const featured = [...document.querySelectorAll("[data-example]")];
-    for (const link of featured) linked(link, link.dataset.example, () => featured.map(({ dataset }) => dataset.example));
+    for (const link of featured) linked(link, () => [...new Set(featured.map(nameOf))]);
     // A link to a heading changes no filter.
     addEventListener("hashchange", () => { if (location.hash.length < 2 || location.hash.includes("=")) follow(); });
     follow();
