@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow_datasets as tfds
+from pages import static_server
+from screens import chromium
 
 from nih_chest_xray import Builder, NihChestXrayConfig
 from nih_chest_xray.catalog import site
@@ -263,3 +265,24 @@ def two_findings():
     }
     sex = pd.Series(rng.choice(["F", "M"], 80)[patients], images, name="patient_sex")
     return truth, scores, patients, sex
+
+
+# The catalog in a browser.
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def served(catalog_site):
+    """The address of the site on a server of this machine."""
+    with static_server(catalog_site) as address:
+        yield f"{address}/"
+
+
+@pytest.fixture(params=["file", "http"])
+def base(request, catalog_site):
+    return f"{catalog_site.as_uri()}/" if request.param == "file" else request.getfixturevalue("served")

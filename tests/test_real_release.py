@@ -7,12 +7,15 @@ import shutil
 import warnings
 
 import cv2
+import mlcroissant
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from etils import epath
+from pages import Page
 
 import nih_chest_xray
+from nih_chest_xray.catalog.site import write_site
 from nih_chest_xray.formats.convert import convert
 from nih_chest_xray.named_configs import NAMED_CONFIGS
 from nih_chest_xray.release.find import find_release
@@ -176,6 +179,23 @@ def test_findings_are_multi_hot_as_the_label_file_says_and_boxes_are_the_nihs(re
     for name, found in marked.items():
         rows = [(finding, *bbox) for finding, bbox in zip(found["finding"], found["bbox"].tolist(), strict=True)]
         assert np.array(rows) == pytest.approx(np.array(boxes[name]), abs=1e-6)
+
+
+def test_the_page_speaks_of_the_slice_and_croissant_reads_its_table(built, tmp_path):
+    """Its validation subset has nodules alone, as the builder has warned."""
+    site = write_site(built.data_path, tmp_path / "site")
+    page = Page(site / "index.html")
+    with (built.data_path / "metadata.csv").open() as file:
+        listed = list(csv.DictReader(file))
+    assert {row["label"] for row in listed if row["subset"] == "validation"} == {"Nodule"}
+    [warning] = [element["text"] for element in page.all("p") if element["attrs"].get("class") == "notice empty"]
+    assert warning == "validation has no image of No Finding: AUROC is undefined there."
+    images = sum("_aug" not in row["image_name"] for row in listed)
+    about = page.all("main")[0]["text"].partition("Load it")[0]
+    assert f"{images} frontal chest radiographs of " in about
+    assert f"and {len(listed) - images} augmented copies" in about
+    records = list(mlcroissant.Dataset(site / "croissant.json").records("examples"))
+    assert [record["examples/image_name"].decode() for record in records] == [row["image_name"] for row in listed]
 
 
 FOLDS = {"based_on": "findings", "split": "folds", "official_test": True}

@@ -16,7 +16,7 @@ from nih_chest_xray.building.examples_csv import examples_csv
 from nih_chest_xray.building.features import differences, label_files
 from nih_chest_xray.config import RANGES, NihChestXrayConfig
 from nih_chest_xray.named_configs import NAMED_CONFIGS
-from nih_chest_xray.planning.cohort import shared_patients
+from nih_chest_xray.planning.cohort import empty_classes, shared_patients
 from nih_chest_xray.planning.summary import cap_of, cut_subsets, split_digests, summarise
 from nih_chest_xray.verification.dataset_folder import open_builder, read_metadata, read_small
 from nih_chest_xray.verification.records import Records
@@ -161,6 +161,8 @@ def check_counts(dataset: Dataset, records: Records) -> Check:
                 problems.append(
                     f"{subset}: {number:,} sound records; metadata.json's max_examples_per_split is {cap:,}"
                 )
+    if dataset.config is not None and (lacking := empty_classes(table, dataset.config)):
+        seen += f"; {lacking.rstrip('.')}"
     return conclude("counts", seen, problems)
 
 

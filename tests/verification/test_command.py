@@ -288,7 +288,8 @@ def test_a_trial_build_passes_and_is_called_one(phantom_dir, tmp_path, make_conf
     done, failed = outcome(folder, phantom_dir)
     assert failed == set()
     assert done["counts"].seen == (
-        "train 4, validation 4, test 4; a trial build of at most 4 examples a subset (--max_examples_per_split)"
+        "train 4, validation 4, test 4; a trial build of at most 4 examples a subset (--max_examples_per_split);"
+        " validation has no image of Nodule; test has no image of Nodule: AUROC is undefined there"
     )
     # Without the word of the cap, all that it left out is missing.
     edit_metadata_json(folder, max_examples_per_split=None)
@@ -335,6 +336,13 @@ def sample_dataset(**changes):
     metadata = tables.origin | {"missing_images": 0} | changes.pop("metadata", {})
     config = nih_chest_xray.NihChestXrayConfig(**{"name": "sample", **config.choices} | changes)
     return checks.Dataset(None, None, metadata, config, None, ()), Records(table, {}, {})
+
+
+def test_a_subset_without_a_class_is_told_and_is_no_failure(catalog_data):
+    done = {check.name: check for check in verify(catalog_data / "nih_chest_xray/many/2.0.0", None)}
+    assert done["counts"].status == "ok"
+    assert "; train has no image of Emphysema, " in done["counts"].seen
+    assert done["counts"].seen.endswith(": AUROC is undefined there")
 
 
 def test_the_splits_of_a_named_config_are_the_pinned_ones():
