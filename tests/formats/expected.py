@@ -4,6 +4,7 @@ import csv
 import hashlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -23,6 +24,13 @@ def examples_of(folder: Path, subset: str) -> list[dict]:
         found = list(tfds.as_numpy(builder.as_dataset(split=subset, decoders=raw, read_config=IN_ORDER)))
     assert len(found) == builder.info.splits[subset].num_examples > 0
     return found
+
+
+def assert_same_image(found: bytes, stored: bytes, is_raw: bool) -> None:
+    """An encoded image has the stored bytes; raw pixels are now a PNG of them, row by row."""
+    if is_raw:
+        found = cv2.imdecode(np.frombuffer(found, np.uint8), cv2.IMREAD_UNCHANGED).tobytes()
+    assert found == stored
 
 
 def assert_same_features(features, found: dict, example: dict) -> None:

@@ -5,6 +5,7 @@ import pytest
 from nih_chest_xray.catalog import texts
 from nih_chest_xray.catalog.datasets import open_dataset
 from nih_chest_xray.formats.export import FORMATS
+from nih_chest_xray.release.downloads import RELEASE_PAGE
 
 
 def card_of(out):
@@ -17,7 +18,7 @@ def test_the_card_has_the_texts_of_the_page(to, exported):
     built, card = open_dataset(dataset), card_of(out)
     for text in (*texts.limits(built), *texts.annotation(built), *texts.use_cases(built), *texts.sensitive(built)):
         assert card.count(f"- {text}\n") == 1
-    for text in (texts.licence(built), texts.citation(built), texts.ACKNOWLEDGEMENT, texts.RELEASE_PAGE):
+    for text in (texts.licence(built), texts.citation(built), texts.ACKNOWLEDGEMENT, RELEASE_PAGE):
         assert text in card
     assert "AP images (front to back):" in card  # Of the examples themselves.
 

@@ -7,7 +7,7 @@ import tarfile
 import numpy as np
 import pytest
 import webdataset
-from expected import assert_digests, assert_same_features, builder_of, examples_of
+from expected import assert_digests, assert_same_features, assert_same_image, builder_of, examples_of
 
 from nih_chest_xray.catalog.datasets import open_dataset
 from nih_chest_xray.formats import webdataset as writer
@@ -31,7 +31,7 @@ def test_webdataset_has_every_subset_and_in_it_every_feature_of_every_example_in
             stem = example["image_name"].decode().removesuffix(".png")
             assert sample["__key__"] == stem
             assert {key for key in sample if not key.startswith("__")} == {extension, "json"}
-            assert sample[extension] == example["image"]
+            assert_same_image(sample[extension], example["image"], is_raw=name == "listed")
             assert_same_features(info.features, json.loads(sample["json"]), example)
     assert {path.name.rpartition("-")[0] for path in out.glob("*.tar")} == set(info.splits)
     assert_digests(out)
