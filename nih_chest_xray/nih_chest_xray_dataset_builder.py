@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -47,6 +48,7 @@ from nih_chest_xray.release import downloads, transfer
 from nih_chest_xray.release.release import KnownFile, Release, known_files
 from nih_chest_xray.release.tables import find_for_config, read_tables
 from nih_chest_xray.system.disk_space import Need, require_room
+from nih_chest_xray.system.paths import is_remote
 
 _LICENCE = (
     "The usage of the data set is unrestricted. But you should provide the link to our original download site,"
@@ -280,7 +282,10 @@ class Builder(HookedBuilder):
     def _needed_room(self, planned: pd.DataFrame) -> Need:
         cap = self._build.cap
         examples = len(planned) if cap is None else min(len(planned), cap * len(self.builder_config.subsets))
-        return Need(self.data_dir_root, build_size(self.builder_config, examples), "the records of the dataset")
+        # Records wait on a local disk; see `Sorter`.
+        waits_here = is_remote(self.data_dir_root) and not self._build.uses_beam
+        place = epath.Path(tempfile.gettempdir()) if waits_here else self.data_dir_root
+        return Need(place, build_size(self.builder_config, examples), "the records of the dataset")
 
     def _write_metadata(self, inputs: _Inputs, report: Report, cap: int | None) -> None:
         """Writes metadata.csv and fills metadata.json, both for the examples that were actually made."""

@@ -18,8 +18,8 @@ def build_size(config: NihChestXrayConfig, examples: int) -> int:
 
     The sizes are means over a few hundred of the NIH's images. The NIH's own PNG has 410 KB. At 512 pixels a side, this
     package's PNG has 107 to 113 KB, and its JPEG of quality 95 has 54 KB; raw pixels take a byte each. Other sizes
-    scale with the number of pixels. Records that wait or are being sorted lie in temporary files there. Each file is
-    removed when its records are in their shards, so a build never takes more of the disk than the finished dataset.
+    scale with the number of pixels. Records that wait to be sorted lie in temporary files there. Each file is removed
+    before its records are written to their shards, so a build never takes more of the disk than the finished dataset.
 
     Args:
       config: The config, which says how images are stored.
