@@ -26,7 +26,8 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_THREADS, "nih_chest_xray_reading")
 
 
-os.register_at_fork(after_in_child=_threads.cache_clear)  # A fork has none of its parent's threads.
+if hasattr(os, "register_at_fork"):  # Windows has no forks.
+    os.register_at_fork(after_in_child=_threads.cache_clear)  # A fork has none of its parent's threads.
 
 
 class ExampleSource(Sequence[dict[str, Any]]):

@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 
 from releases import arguments, config, repeated
-from side_by_side import in_turn, run, table
+from side_by_side import in_turn, median, run, table
 from stores import STORES
 
 FORMATS = ("png", "jpeg", "raw")
@@ -119,7 +119,7 @@ def compare(stored: dict, size: int, rounds: int, disk: str) -> None:
             f"x {other}, the best other": other for other in sorted(others, key=lambda o: -rate((image_format, o)))[:1]
         }
         print(f"\n{size} pixels, {image_format.upper()}, from {'the limited disk' if disk else 'the page cache'}")
-        print(table(rows, best, {}), flush=True)
+        print(table(rows, best, {"CPU ms per image": median("cpu", 1, ".2f")}), flush=True)
 
 
 if __name__ == "__main__":
