@@ -3,7 +3,7 @@
 TFDS stops at the first broken record and does not say which one it is. Here each record is named as in TFDS's own ids
 (`tfds_id`): by the shard's file name, and the record's number in it, from 0.
 
-A folder may hold the same examples in several formats (`tfds convert_format`). The first format is the one that
+A folder may hold the same examples in several formats (`nih-chest-xray convert`). The first format is the one that
 dataset_info.json gives for the build. The records of the other formats are compared with its records.
 """
 

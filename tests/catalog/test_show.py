@@ -12,6 +12,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 import nih_chest_xray
+from nih_chest_xray.catalog import show
 from nih_chest_xray.errors import CatalogError, UsageError
 
 
@@ -75,11 +76,26 @@ def test_copies_are_right_of_their_sources_and_say_how_they_were_made(sound):
 
 
 def test_both_classes_are_shown_and_no_patient_twice_where_there_are_enough(sound):
-    figure = nih_chest_xray.show_examples(sound, split="test", rows=2, columns=3)
-    labels = [below[0] for _, below, _, _ in drawn(figure)]
-    assert set(labels) == {"Nodule", "No Finding"}
-    patients = [name.split("_")[0] for name in names_in(figure)]
-    assert len(set(patients)) == len(patients)
+    examples, _ = examples_of(sound, "test")
+    patients = {name.split("_")[0] for name in examples}
+    assert len(patients) < len(examples)
+    shown = names_in(nih_chest_xray.show_examples(sound, split="test", rows=len(patients), columns=1))
+    assert {name.split("_")[0] for name in shown} == patients
+    assert {bool(examples[name]["label"]) for name in shown[:2]} == {True, False}
+
+
+def test_images_with_boxes_come_first(sound):
+    fields = [
+        {
+            "image_name": f"{number:08d}_000.png".encode(),
+            "label": 1,
+            "augmentation": 0,
+            "patient_id": number,
+            "bboxes": {"finding": np.array([10 if number == 2 else -1])},
+        }
+        for number in range(4)
+    ]
+    assert show._choose(fields, tfds.builder_from_directory(sound).info, 1, 2) == [[2], [0]]
 
 
 @pytest.fixture(scope="module")

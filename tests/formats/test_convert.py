@@ -122,10 +122,18 @@ assert "nih_chest_xray" not in sys.modules or len(tfds.data_source(name, split="
 """
 
 
-@pytest.mark.parametrize("turn", range(3))  # TFDS takes one of array_record and parquet by chance.
-def test_a_named_config_is_read_both_ways_where_the_package_is_imported(turn, sample_in_two_formats, monkeypatch):
+def test_a_named_config_is_read_both_ways_where_the_package_is_imported(sample_in_two_formats, monkeypatch):
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(sample_in_two_formats))
     exec(SAME, {})
+
+
+def test_the_packages_builder_reads_array_record_before_parquet(fresh):
+    folder = fresh("parquet")
+    convert(folder, "array_record")
+    config = nih_chest_xray.NihChestXrayConfig(**FIELDS)
+    builder = nih_chest_xray.Builder(config=config, data_dir=folder.parents[2])
+    assert type(builder.as_data_source("test", file_format="parquet")).__name__ == "ParquetDataSource"
+    assert type(builder.as_data_source("test")).__name__ == "ArrayRecordDataSource"
 
 
 @pytest.mark.slow
