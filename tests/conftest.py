@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow_datasets as tfds
+from pages import static_server
 
 from nih_chest_xray import Builder, NihChestXrayConfig
 from nih_chest_xray.catalog import site
@@ -148,6 +149,26 @@ def catalog_data(catalog_dir) -> Path:
 def catalog_site(catalog_dir) -> Path:
     """The site of these datasets."""
     return catalog_dir / "site"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    from screens import chromium  # Here, since few tests need a browser.
+
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def served(catalog_site):
+    """The address of the site on a server of this machine."""
+    with static_server(catalog_site) as address:
+        yield f"{address}/"
+
+
+@pytest.fixture(params=["file", "http"])
+def base(request, catalog_site):
+    return f"{catalog_site.as_uri()}/" if request.param == "file" else request.getfixturevalue("served")
 
 
 @pytest.fixture
