@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 import tensorflow_datasets as tfds
 from pages import static_server
-from screens import chromium
 
 from nih_chest_xray import Builder, NihChestXrayConfig
 from nih_chest_xray.catalog import site
@@ -153,6 +152,26 @@ def catalog_site(catalog_dir) -> Path:
     return catalog_dir / "site"
 
 
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    from screens import chromium  # Here, since few tests need a browser.
+
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def served(catalog_site):
+    """The address of the site on a server of this machine."""
+    with static_server(catalog_site) as address:
+        yield f"{address}/"
+
+
+@pytest.fixture(params=["file", "http"])
+def base(request, catalog_site):
+    return f"{catalog_site.as_uri()}/" if request.param == "file" else request.getfixturevalue("served")
+
+
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Has a catalog draw no examples, most of its work, for a test of its words or of its files."""
@@ -265,24 +284,3 @@ def two_findings():
     }
     sex = pd.Series(rng.choice(["F", "M"], 80)[patients], images, name="patient_sex")
     return truth, scores, patients, sex
-
-
-# The catalog in a browser.
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def served(catalog_site):
-    """The address of the site on a server of this machine."""
-    with static_server(catalog_site) as address:
-        yield f"{address}/"
-
-
-@pytest.fixture(params=["file", "http"])
-def base(request, catalog_site):
-    return f"{catalog_site.as_uri()}/" if request.param == "file" else request.getfixturevalue("served")

@@ -101,7 +101,10 @@ def _splits(built: Built) -> Table:
         "Class",
         statistics.class_counts(built),
         totals,
-        lambda name, subset: filters(**{"class": name}, **({} if subset == _ALL else {"subset": subset})),
+        # Where the findings are the classes, an image may have several: it is found by each.
+        lambda name, subset: filters(
+            **{"finding" if built.task.multi_label else "class": name}, **({} if subset == _ALL else {"subset": subset})
+        ),
     )
     rows = {
         "Examples": built.metadata["examples"],

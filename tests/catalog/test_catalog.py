@@ -145,6 +145,7 @@ def test_bars_are_as_long_as_their_numbers_and_lead_to_the_examples_that_they_co
     rects = [element for element in pages[name].all("rect") if "td" in element["inside"]]
     assert len(links) == len(rects) > 20
     filtered = [dict(urllib.parse.parse_qsl(link["attrs"]["href"].removeprefix("#"))) for link in links]
+    classes_by = "finding" if name == "many" else "class"
     for chart, key in (("class", "%"), ("finding", "%"), ("age", "count")):
         bars = []
         for link, rect, chosen in zip(links, rects, filtered, strict=True):
@@ -155,9 +156,9 @@ def test_bars_are_as_long_as_their_numbers_and_lead_to_the_examples_that_they_co
         for value, width in bars:
             # The share is rounded to a tenth.
             assert float(width.removesuffix("%")) == pytest.approx(100 * value / longest, abs=10 / longest + 0.06)
-        assert bool(bars) == (chart != "finding" or name != "many")
+        assert bool(bars) == (chart != "class" or name != "many")
     classes = {"No Finding", *(FINDINGS if name == "many" else ["Nodule"])}
-    assert {chosen["class"] for chosen in filtered if "class" in chosen} == classes - lacking(pages[name])
+    assert {chosen[classes_by] for chosen in filtered if classes_by in chosen} == classes - lacking(pages[name])
     assert {chosen["subset"] for chosen in filtered if "subset" in chosen} == set(SUBSETS)
     assert {chosen["sex"] for chosen in filtered if "sex" in chosen} == {"F", "M"}
     assert all(re.fullmatch(r"\d+-\d+", chosen["age"]) for chosen in filtered if "age" in chosen)
