@@ -24,7 +24,7 @@ SCALE = 0.75
 
 
 def draw(data_dir: str | None, path: Path) -> None:
-    """The upper part of the page: what the dataset is, and examples of each class with their boxes."""
+    """The upper part of the page: four radiographs, code to load the dataset, and what it holds."""
     dataset = tfds.builder("nih_chest_xray/sample", data_dir=data_dir).data_dir
     with tempfile.TemporaryDirectory() as work:
         site = write_site(dataset, Path(work) / "site")
