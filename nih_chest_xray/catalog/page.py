@@ -92,7 +92,7 @@ def dataset_page(
         reports=reports,
         release_page=RELEASE_PAGE,
         address=address,
-        image=first[0][0].file if first else None,
+        image=first[0][0].preview if first else None,
         jsonld=schema_org.dataset(built, files, url, address, several),
     )
 
