@@ -69,7 +69,7 @@ def stored(catalog_data):
 
 def pictures(page):
     """The pictures of the gallery, without those at the top of the page."""
-    return [image for image in page.all("img") if "a" in image["inside"]]
+    return [image for image in page.all("img") if "a" in image["inside"] and "header" not in image["inside"]]
 
 
 def originals(examples):
