@@ -29,9 +29,9 @@ import tensorflow_datasets as tfds
 
 from nih_chest_xray import Builder, NihChestXrayConfig
 from nih_chest_xray.__main__ import main
+from nih_chest_xray.building.tfrecord import masked_crc32c
 from nih_chest_xray.images import png
 from nih_chest_xray.phantom.release import Phantom
-from nih_chest_xray.verification.shards import _masked_crc32c
 
 CONFIG = "drawn"
 SHARD = "nih_chest_xray-train.tfrecord-00000-of-00001"
@@ -219,7 +219,7 @@ def bomb() -> bytes:
 def overlong(folder: Path) -> None:
     """A record of a terabyte, by its header, whose checksum is right."""
     header = struct.pack("<Q", 1 << 40)
-    (folder / SHARD).write_bytes(header + _masked_crc32c(header) + b"\0" * 1000)
+    (folder / SHARD).write_bytes(header + masked_crc32c(header) + b"\0" * 1000)
 
 
 def with_class(folder: Path) -> None:
