@@ -255,7 +255,7 @@ def test_gallery_shows_the_examples_and_their_boxes(name, pages, stored, catalog
     drawn = [
         [float(element["attrs"][key]) for key in ("x", "y", "width", "height")]
         for element in pages[name].all("rect")
-        if "figure" in element["inside"] and element["attrs"].get("class") != "halo"
+        if {"figure", "main"} <= {*element["inside"]} and element["attrs"].get("class") != "halo"
     ]
     marked = [stored[name][image_name]["bboxes"] for image_name in names]
     boxes = [box for each in marked for box in np.array(each["bbox"])[np.array(each["finding"]) >= 0]]
