@@ -67,7 +67,7 @@ REFUSALS = {
     "no more files may be open": r".*Too many open files: .",
     "permission is taken away": r".*Permission denied: .",
     "the folder may not be written to": r".*Permission denied.*/interrupted/",
-    "the source is gone": r"ReleaseError: .*/00000001_000.png cannot be read \(No such file.*during the whole build",
+    "the source is gone": r"ReleaseError: .*/\d{8}_\d{3}.png cannot be read \(No such file.*during the whole build",
 }
 
 

@@ -1,6 +1,7 @@
 """Tests of the catalog's pages in a browser: headless Chromium, where there is one."""
 
 import json
+import re
 import urllib.parse
 
 import pytest
@@ -333,16 +334,17 @@ def test_the_viewer_shows_stored_pixels_boxes_with_names_and_pairs(drawn, rows, 
     assert image.value_of_css_property("filter") == "brightness(1) contrast(1)"
 
 
-def test_the_featured_pictures_open_the_viewer_by_mouse(catalog_site, browser):
+@pytest.mark.parametrize("place", [".gallery", ".four"])
+def test_the_featured_pictures_open_the_viewer_by_mouse(place, catalog_site, browser):
     show(browser, f"{catalog_site.as_uri()}/drawn/index.html", PHONE)
     wait(browser, lambda: thumbs(browser))
-    link = browser.find_element(By.CSS_SELECTOR, ".gallery .zoom")
+    link = browser.find_element(By.CSS_SELECTOR, f"{place} .zoom")
     link.click()
     assert viewed(browser) == link.get_attribute("data-example")
     box = browser.find_element(By.ID, "viewer").rect
     assert (box["x"] >= 0, box["x"] + box["width"] <= PHONE) == (True, True)
-    featured = len(browser.find_elements(By.CSS_SELECTOR, ".zoom"))
-    assert f"(1 of {featured})" in browser.find_element(By.ID, "viewer-title").text
+    featured = len(browser.find_elements(By.CSS_SELECTOR, "main .zoom"))
+    assert re.search(rf"\(\d+ of {featured}\)", browser.find_element(By.ID, "viewer-title").text)
     browser.find_element(By.ID, "viewer-close").click()
     assert viewed(browser) is None
     wait(browser, lambda: browser.switch_to.active_element == link)

@@ -274,8 +274,9 @@
   loadTable("examples").then((table) => {
     examples = table;
     viewer = makeViewer(examples, linkTo, changed);
-    const featured = [...document.querySelectorAll("[data-example]")];
-    for (const link of featured) linked(link, () => [...new Set(featured.map(nameOf))]);
+    // Those at the top of the page are among them.
+    const featured = [...new Set([...document.querySelectorAll("main [data-example]")].map(nameOf))];
+    for (const link of document.querySelectorAll("[data-example]")) linked(link, () => featured);
     // A link to a heading changes no filter.
     addEventListener("hashchange", () => { if (location.hash.length < 2 || location.hash.includes("=")) follow(); });
     follow();
