@@ -27,7 +27,9 @@ def draw(data_dir: str | None, path: Path) -> None:
     """The upper part of the page: four radiographs, code to load the dataset, and what it holds."""
     dataset = tfds.builder("nih_chest_xray/sample", data_dir=data_dir).data_dir
     with tempfile.TemporaryDirectory() as work:
-        site = write_site(dataset, Path(work) / "site")
+        # As it is where a team shares it, and not on whose machine it was drawn.
+        url = "gs://bucket/" + "/".join(Path(dataset).parts[-3:])
+        site = write_site(dataset, Path(work) / "site", url)
         options = webdriver.ChromeOptions()
         options.binary_location = shutil.which("chromium")
         for option in ("--headless=new", "--no-sandbox", "--hide-scrollbars", f"--user-data-dir={work}/chromium"):
