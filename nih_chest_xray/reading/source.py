@@ -23,7 +23,7 @@ _first_reader: list[int] = []
 
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_THREADS, "nih_chest_xray_reading")
+    return ThreadPoolExecutor(_THREADS, "example_reader")
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no forks.
