@@ -109,7 +109,7 @@ class Builder(HookedBuilder):
         "2.0.0": "Every example has one shape, so that .batch() works: findings is multi-hot (14,), bboxes has a fixed"
         " length (max_boxes). The task nodule is called binary, with the fields positive and negative. New: the feature"
         " mm_per_pixel, the file examples.csv, the split folds, the fields based_on, one_image_per_patient and"
-        " jpeg_quality, the config nodule_augmented_matched, in which augmentation says nothing of the class, six more"
+        " jpeg_quality, images stored as raw pixels, the config nodule_augmented_matched, in which augmentation says nothing of the class, six more"
         " built-in augmentations, each with a field for its range, and chains of them. Rotation angles keep away from"
         " 0. All that radiologists said: nodule_expert has expert_labels, reader_votes, expert_findings and"
         " nodule_votes. The config nodule_expert_rest, the split expert_all for nodules alone, and in metadata.json how"

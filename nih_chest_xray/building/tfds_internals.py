@@ -9,6 +9,7 @@ import abc
 import functools
 import itertools
 import os
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -137,6 +138,12 @@ class HookedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         )
         if file_format and self.info.initialized and tfds.core.FileFormat(file_format) in others:
             self.info.set_file_format(file_format, override=True, override_if_initialized=True)
+        elif file_format and self.info.initialized and tfds.core.FileFormat(file_format) != self.info.file_format:
+            there = " and ".join(each.value for each in (self.info.file_format, *others))
+            raise ValueError(
+                f"{self.data_dir} exists in the format {there}. To add {file_format}, use `nih-chest-xray convert"
+                f" {shlex.quote(str(self.data_dir))} --to {tfds.core.FileFormat(file_format).value}`."
+            )
         elif file_format:
             self.info.set_file_format(file_format, override=not self.info.initialized)
 

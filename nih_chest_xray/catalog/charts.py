@@ -79,7 +79,9 @@ def make_charts(built: Built, examples: pd.DataFrame) -> Charts:
             statistics.co_occurrence(originals),
         ),
         ages=_ages(statistics.ages_by_sex(originals)),
-        note="Augmented copies are not counted." if len(originals) < len(examples) else "",
+        note="Augmented copies are not counted here, but are among the examples to which a number leads."
+        if len(originals) < len(examples)
+        else "",
     )
 
 

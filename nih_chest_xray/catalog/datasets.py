@@ -148,6 +148,13 @@ class Built:
         """Number of images in each subset that are augmented in place."""
         return {subset: number - self.copies[subset] for subset, number in self.metadata["augmented"].items()}
 
+    @property
+    def records_size(self) -> int:
+        """Bytes of the shards of all formats."""
+        info = self.builder.info
+        formats = map(tfds.core.FileFormat, self.file_formats)
+        return sum(path.stat().length for each in formats for _, path in shards(info, each) if path.exists())
+
     @functools.cached_property
     def empty_classes(self) -> str:
         """A sentence that names the classes without an example in a subset; empty if there are none."""

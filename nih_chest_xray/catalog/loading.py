@@ -174,7 +174,8 @@ class Radiographs(torch.utils.data.IterableDataset):
             yield torch.tensor(image).permute(2, 0, 1), torch.tensor(label)
 
 
-# Leave num_workers at 0: each worker would read everything. It works where `nih-chest-xray convert` adds array_record.
+# Leave num_workers at 0: each worker would read everything. `nih-chest-xray convert` adds array_record, which several
+# can read.
 for images, labels in torch.utils.data.DataLoader(Radiographs(), batch_size=32):
     ...
 """,

@@ -99,7 +99,7 @@ def dataset_page(
 
 def index_page(datasets: list[Built], address: str | None) -> str:
     """Returns the HTML of a page that lists datasets. `address` is its own address, if it is known."""
-    sizes = [readable(built.builder.info.dataset_size) for built in datasets]
+    sizes = [readable(built.records_size) for built in datasets]
     return render(
         "index.html.jinja",
         datasets=list(zip(datasets, sizes, strict=True)),

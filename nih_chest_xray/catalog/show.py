@@ -106,9 +106,12 @@ def _folder_of(dataset: Any) -> Any:
     """Returns the folder of a dataset that is named as in `tfds.load`; anything else as it is."""
     if isinstance(dataset, str) and dataset.startswith(DATASET) and not Path(dataset).exists():
         try:
-            return tfds.builder(dataset).data_dir
+            builder = tfds.builder(dataset)
         except ValueError as error:
             raise UsageError(f"{dataset} is neither a folder nor a dataset that was built here") from error
+        if not builder.is_prepared():
+            raise UsageError(f"{builder.data_dir} is not there: build {dataset} first, or name the folder of a dataset")
+        return builder.data_dir
     return dataset
 
 

@@ -21,8 +21,8 @@ def add(commands: Any) -> None:
         "huggingface: Parquet files and a dataset card, for `datasets.load_dataset(OUT)`. webdataset: tar shards with"
         " an image and a JSON file for each example. folder: OUT/SUBSET/CLASS/IMAGE with metadata.csv, for ImageFolder,"
         " flow_from_directory and image_dataset_from_directory; of findings, where an image may have several,"
-        " OUT/SUBSET/IMAGE, for flow_from_dataframe. Stored images are copied byte for byte. Exits with 0 if OUT is"
-        " written, else with 2, and then nothing is.",
+        " OUT/SUBSET/IMAGE, for flow_from_dataframe. Stored PNGs and JPEGs are copied byte for byte, raw pixels become"
+        " PNGs. Exits with 0 if OUT is written, else with 2, and then nothing is.",
         "export ~/tensorflow_datasets/nih_chest_xray/nodule --to huggingface OUT",
     )
     parser.add_argument("dataset", metavar="DATASET", type=os.path.expanduser, help=BUILT)

@@ -61,7 +61,7 @@ _CONFIG = "default"
 ABOUT = (
     "Every feature has the type and values that it has in the dataset, and a class is a number with a name. Boxes fill"
     " lists of a fixed length: where there is none, `bbox` is zeros and `finding` is -1. The image's bytes are those of"
-    " the dataset."
+    " the dataset, and of raw pixels a PNG."
 )
 """What a reader of the files must know, for the dataset card."""
 

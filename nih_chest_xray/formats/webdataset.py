@@ -30,8 +30,8 @@ _TIME = 0.0
 """Modification time of the files in a shard, so that the same dataset gives the same bytes."""
 
 ABOUT = (
-    "Each example is an image, with the dataset's own bytes, and a JSON object of its features. In it a class is a"
-    " number, with its name beside it (`label`, `label_name`); `findings_names` lists the findings. Boxes fill lists of"
+    "Each example is an image, with the dataset's own bytes (of raw pixels a PNG), and a JSON object of its features. In"
+    " it a class is a number, with its name beside it (`label`, `label_name`); `findings_names` lists the findings. Boxes fill lists of"
     " a fixed length: where there is none, `bbox` is zeros and `finding` is -1."
 )
 """What a reader of the files must know, for the dataset card."""
@@ -123,6 +123,6 @@ def reading(built: Built, folder: str) -> str:
     return (
         "import webdataset\n\n"
         f"samples = webdataset.WebDataset({json.dumps(shards, ensure_ascii=False)}, shardshuffle=False)\n"
-        f'for image, example in samples.decode("pil").to_tuple("{image}", "json"):\n'
+        f'for image, example in samples.decode("pill").to_tuple("{image}", "json"):\n'
         '    ...  # example["label"], example["image_name"] and so on\n'
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 import os
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, SupportsIndex
@@ -147,7 +148,11 @@ def open_sources(read: Callable[..., Any], info: tfds.core.DatasetInfo, split: A
       split: The subsets, as `read` takes them.
       decoders: The decoders, as `read` takes them.
       more: More that `read` takes.
+
+    Raises:
+      ValueError: The dataset is not built, or not in a format that is read by index.
     """
+    _require_by_index(info)
     parser = _parser(info.features, decoders)
     if parser is None or more.get("deserialize_method", _DECODE) != _DECODE:
         return read(split, decoders=decoders, **more)
@@ -161,6 +166,18 @@ def open_sources(read: Callable[..., Any], info: tfds.core.DatasetInfo, split: A
         return ExampleSource(records.data_source, parser, info, records.split)
 
     return each(read(split, **more))
+
+
+def _require_by_index(info: tfds.core.DatasetInfo) -> None:
+    """Raises an error that says what to do; TFDS's says to delete the data."""
+    if not epath.Path(info.data_dir).is_dir():
+        raise ValueError(f"{info.full_name} is not built in {info.data_dir}; build it with `nih-chest-xray build`")
+    there = info.available_file_formats()
+    if not there & {tfds.core.FileFormat.ARRAY_RECORD, tfds.core.FileFormat.PARQUET}:
+        raise ValueError(
+            f"{info.data_dir} exists in the format {' and '.join(each.value for each in there)}, which is not read by"
+            f" index; add one that is with `nih-chest-xray convert {shlex.quote(str(info.data_dir))} --to array_record`"
+        )
 
 
 def _parser(features: tfds.features.FeaturesDict, decoders: Any) -> ExampleParser | None:

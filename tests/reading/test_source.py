@@ -252,3 +252,12 @@ def test_a_damaged_record_is_told(damage, error, told, phantom_dir, tmp_path):
     assert source[1]
     with pytest.raises(error, match=told):
         source[0]
+
+
+def test_a_dataset_that_is_not_built_or_not_by_index_is_told_with_what_to_do(phantom_dir, tmp_path):
+    with pytest.raises(ValueError, match="is not built in .*sample.*; build it with `nih-chest-xray build`"):
+        nih_chest_xray.data_source("nih_chest_xray/sample", "train", data_dir=tmp_path)
+    folder = build(phantom_dir, tmp_path, image_size=16)
+    told = r"exists in the format tfrecord.*`nih-chest-xray convert .*2.0.0 --to array_record`"
+    with pytest.raises(ValueError, match=told):
+        nih_chest_xray.data_source(tfds.builder_from_directory(folder), "train")

@@ -137,7 +137,7 @@
     const of = state.size && tests().length ? ` of ${number(examples.rows)}` : "";
     count.textContent = found.length
       ? `${number(found.length)}${of} ${examples.rows === 1 ? "picture" : "pictures"}${shown < found.length ? `, the first ${number(shown)} shown` : ""}.`
-      : `None of the ${number(examples.rows)} pictures fits. The table may have examples without a picture.`;
+      : `None of the ${number(examples.rows)} pictures fits. The table has all examples.`;
   };
 
   const showPictures = () => {
