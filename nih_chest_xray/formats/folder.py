@@ -15,7 +15,8 @@ TABLE = "metadata.csv"
 ABOUT = (
     "`metadata.csv` has a row for each image: its path (`file_name`), `image_name`, `label` and `subset`, and where an"
     " image may have several findings a column of 0 and 1 for each. `examples.csv` has every feature. The files are"
-    " the dataset's own bytes, and of raw pixels PNGs; a JPEG is `<stem>.jpg`, and its `image_name` still ends in `.png`, as everywhere."
+    " the dataset's own bytes, and of raw pixels PNGs; a JPEG is `<stem>.jpg`, and its `image_name` still ends in"
+    " `.png`, as everywhere."
 )
 """What a reader of the files must know, for the dataset card."""
 

@@ -30,9 +30,9 @@ _TIME = 0.0
 """Modification time of the files in a shard, so that the same dataset gives the same bytes."""
 
 ABOUT = (
-    "Each example is an image, with the dataset's own bytes (of raw pixels a PNG), and a JSON object of its features. In"
-    " it a class is a number, with its name beside it (`label`, `label_name`); `findings_names` lists the findings. Boxes fill lists of"
-    " a fixed length: where there is none, `bbox` is zeros and `finding` is -1."
+    "Each example is an image, with the dataset's own bytes (of raw pixels a PNG), and a JSON object of its features."
+    " In it a class is a number, with its name beside it (`label`, `label_name`); `findings_names` lists the findings."
+    " Boxes fill lists of a fixed length: where there is none, `bbox` is zeros and `finding` is -1."
 )
 """What a reader of the files must know, for the dataset card."""
 
