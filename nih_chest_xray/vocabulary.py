@@ -46,6 +46,7 @@ IMAGES_WITH = dict(
 )
 """Number of the release's images with each finding, counted in the NIH's Data_Entry_2017_v2020.csv."""
 SEXES = ("F", "M")
+SEX_IN_WORDS = {"F": "female", "M": "male"}
 VIEWS = ("PA", "AP")
 UNKNOWN_AGE = -1
 OLDEST_AGE = 120

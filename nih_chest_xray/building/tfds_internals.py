@@ -139,10 +139,11 @@ class HookedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         if file_format and self.info.initialized and tfds.core.FileFormat(file_format) in others:
             self.info.set_file_format(file_format, override=True, override_if_initialized=True)
         elif file_format and self.info.initialized and tfds.core.FileFormat(file_format) != self.info.file_format:
-            there = " and ".join(each.value for each in (self.info.file_format, *others))
+            there = " and ".join(sorted(each.value for each in self.info.available_file_formats()))
+            asked = tfds.core.FileFormat(file_format).value
             raise ValueError(
-                f"{self.data_dir} exists in the format {there}. To add {file_format}, use `nih-chest-xray convert"
-                f" {shlex.quote(str(self.data_dir))} --to {tfds.core.FileFormat(file_format).value}`."
+                f"{self.data_dir} exists in the format {there}. To add {asked}, use `nih-chest-xray convert"
+                f" {shlex.quote(str(self.data_dir))} --to {asked}`, or build in another data_dir."
             )
         elif file_format:
             self.info.set_file_format(file_format, override=not self.info.initialized)

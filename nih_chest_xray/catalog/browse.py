@@ -15,11 +15,10 @@ from nih_chest_xray.catalog.gallery import Gallery
 from nih_chest_xray.catalog.thumbnails import FOLDER
 from nih_chest_xray.errors import DatasetError
 from nih_chest_xray.verification.dataset_folder import COLUMNS
-from nih_chest_xray.vocabulary import FINDINGS, NO_FINDING, SEXES, VIEWS, label_string
+from nih_chest_xray.vocabulary import FINDINGS, NO_FINDING, SEX_IN_WORDS, SEXES, VIEWS, label_string
 
 _OF_RECORDS = ("findings", "augmentation", "patient_id", "patient_age", "patient_sex", "view_position")
 """Columns of examples.csv, besides those of metadata.csv, that `statistics.read_examples` reads from the records."""
-_SEX = {"F": "female", "M": "male"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +115,7 @@ def _filters(built: Built, examples: pd.DataFrame) -> list[Filter]:
         # Where an example may have several classes, these are its findings.
         ("class", "Class", () if built.task.multi_label else _words(built.classes, examples["label"])),
         ("finding", "Finding", _words((*FINDINGS, NO_FINDING), there)),
-        ("sex", "Sex", [(sex, _SEX[sex]) for sex, _ in _words(SEXES, examples["patient_sex"])]),
+        ("sex", "Sex", [(sex, SEX_IN_WORDS[sex]) for sex, _ in _words(SEXES, examples["patient_sex"])]),
         ("view", "View", _words(VIEWS, examples["view_position"])),
         ("augmentation", "Augmentation", _words(changes, examples["augmentation"])),
     ]

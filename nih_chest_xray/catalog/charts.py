@@ -10,10 +10,9 @@ import pandas as pd
 
 from nih_chest_xray.catalog import statistics
 from nih_chest_xray.catalog.datasets import Built
-from nih_chest_xray.vocabulary import images_of
+from nih_chest_xray.vocabulary import SEX_IN_WORDS, images_of
 
 _ALL = "all"
-_SEX = {"F": "female", "M": "male"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +174,7 @@ def _ages(counts: pd.DataFrame) -> Table:
         )
         for band, numbers in zip(counts.index, counts.to_numpy(), strict=True)
     ]
-    return Table("Images by age and sex", ("Age in years", *(_SEX[sex] for sex in counts.columns)), tuple(rows))
+    return Table("Images by age and sex", ("Age in years", *(SEX_IN_WORDS[sex] for sex in counts.columns)), tuple(rows))
 
 
 def _count_table(caption: str, first: str, counts: pd.DataFrame) -> Table:

@@ -19,12 +19,11 @@ from nih_chest_xray.catalog.stored import read_chosen, stored_file, stored_pixel
 from nih_chest_xray.catalog.thumbnails import FOLDER, Sheets, exact_or_small, small_file
 from nih_chest_xray.errors import first_line
 from nih_chest_xray.images.augmentation import CHAIN
-from nih_chest_xray.vocabulary import NO_AUGMENTATION, UNKNOWN_AGE, is_copy, source_of
+from nih_chest_xray.vocabulary import NO_AUGMENTATION, SEX_IN_WORDS, UNKNOWN_AGE, is_copy, source_of
 
 SIDE = 320
 """Side in pixels of the small picture of a featured example. Boxes are given in these pixels."""
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 88)
-_SEX = {"F": "female", "M": "male"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +159,7 @@ def describe(built: Built, row: Any, example: dict[str, Any]) -> Picture:
         name=row.image_name,
         label=row.label,
         findings=findings,
-        details=f"{_words(row.subset)}, {row.view_position}, {_SEX[row.patient_sex]}, {age}"
+        details=f"{_words(row.subset)}, {row.view_position}, {SEX_IN_WORDS[row.patient_sex]}, {age}"
         + ("" if row.augmentation == NO_AUGMENTATION else f", augmented by {_words(row.augmentation)}"),
         augmentation=row.augmentation,
         boxes=boxes,
@@ -178,7 +177,7 @@ def _pixels(ymin: float, xmin: float, ymax: float, xmax: float) -> tuple[float, 
 def _alt(built: Built, row: Any, age: str, findings: str, boxes: tuple[tuple, ...]) -> str:
     kind = "Synthetic chest radiograph" if built.synthetic else "Chest radiograph"
     view = "PA (back to front)" if row.view_position == "PA" else "AP (front to back)"
-    text = f"{kind}, {view}, {_SEX[row.patient_sex]}, {age}. Findings: {findings.replace('_', ' ')}."
+    text = f"{kind}, {view}, {SEX_IN_WORDS[row.patient_sex]}, {age}. Findings: {findings.replace('_', ' ')}."
     if row.augmentation != NO_AUGMENTATION:
         of = f"Copy of {source_of(row.image_name)}, augmented" if is_copy(row.image_name) else "Augmented"
         text = f"{of} by {_words(row.augmentation)}. {text}"

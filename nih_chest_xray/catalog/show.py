@@ -14,8 +14,8 @@ import tensorflow_datasets as tfds
 from nih_chest_xray.catalog.datasets import Built, damaged_records, open_dataset, refuse_overlong_records
 from nih_chest_xray.catalog.shown import Shown
 from nih_chest_xray.catalog.statistics import READ_CONFIG
+from nih_chest_xray.catalog.stored import stored_pixels
 from nih_chest_xray.errors import UsageError
-from nih_chest_xray.images.codec import decode_stored
 from nih_chest_xray.vocabulary import DATASET, NO_AUGMENTATION, NO_FINDING, UNKNOWN_AGE, findings_of, is_copy, source_of
 
 if TYPE_CHECKING:
@@ -169,15 +169,11 @@ def _chosen(built: Built, split: str, rows: int, columns: int) -> list[list[Mapp
 
 
 def _read(built: Built, split: str) -> Iterator[Mapping[str, Any]]:
-    """Yields examples whose images are encoded, unless they are stored as pixels."""
-    raw = {"image": tfds.decode.SkipDecoding()} if _is_encoded(built) else None
+    """Yields examples with their images as they are stored."""
+    raw = {"image": tfds.decode.SkipDecoding()}
     if built.file_format == "array_record":
         return iter(built.builder.as_data_source(split, decoders=raw))
     return iter(tfds.as_numpy(built.builder.as_dataset(split=split, decoders=raw, read_config=READ_CONFIG)))
-
-
-def _is_encoded(built: Built) -> bool:
-    return isinstance(built.builder.info.features["image"], tfds.features.Image)
 
 
 def _without_image(example: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,9 +184,7 @@ def _read_whole(built: Built, split: str, numbers: Sequence[int]) -> Iterator[Ma
     """Yields the examples with these numbers, with their images' pixels."""
     for number, example in enumerate(itertools.islice(_read(built, split), max(numbers, default=-1) + 1)):
         if number in numbers:
-            content = example["image"]
-            pixels = decode_stored(content, built.config["image_format"]) if _is_encoded(built) else content
-            yield {**example, "image": pixels}
+            yield {**example, "image": stored_pixels(built, example)}
 
 
 def _choose(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -51,8 +51,8 @@ def _records(built: Built, subset: str, numbers: list[int]) -> Iterator[tuple[in
             yield from zip(inside, read, strict=True)
 
 
-def stored_pixels(built: Built, example: dict[str, Any]) -> np.ndarray:
-    """Returns the pixels of an example that `read_chosen` yields, (height, width) uint8.
+def stored_pixels(built: Built, example: Mapping[str, Any]) -> np.ndarray:
+    """Returns the pixels of an example whose image is as it is stored, (height, width) uint8.
 
     Raises:
       ImageError: The image cannot be decoded.

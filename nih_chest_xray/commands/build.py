@@ -7,7 +7,6 @@ import contextlib
 import io
 import json
 import os
-import shlex
 from typing import Any
 
 import nih_chest_xray
@@ -57,11 +56,9 @@ def _run(parsed: argparse.Namespace) -> int:
     from nih_chest_xray.named_configs import config_of
 
     try:
-        chosen = {"config": config_of(parsed.config), "data_dir": parsed.data_dir}
-        builder = nih_chest_xray.Builder(**chosen)
-        if parsed.file_format:
-            _refuse_other_format(builder, parsed.file_format)
-            builder = nih_chest_xray.Builder(**chosen, file_format=parsed.file_format)
+        builder = nih_chest_xray.Builder(
+            config=config_of(parsed.config), data_dir=parsed.data_dir, file_format=parsed.file_format
+        )
         exists = builder.is_prepared() and not missing_parts(builder.data_path)
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints sizes that it does not know.
             builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=parsed.manual_dir))
@@ -76,15 +73,6 @@ def _run(parsed: argparse.Namespace) -> int:
     print("Load it in Python:")
     print(_loading(builder, parsed.data_dir))
     return 0
-
-
-def _refuse_other_format(builder: nih_chest_xray.Builder, asked: str) -> None:
-    there = sorted(file_format.value for file_format in builder.info.available_file_formats())
-    if builder.is_prepared() and asked not in there:
-        raise ValueError(
-            f"{builder.data_dir} exists in the format {' and '.join(there)}. To add {asked}, use `nih-chest-xray"
-            f" convert {shlex.quote(builder.data_dir)} --to {asked}`, or build with another --data-dir."
-        )
 
 
 def _is_explained(error: Exception) -> bool:

@@ -130,7 +130,7 @@ def data_source(
       An `ExampleSource`, or as many as `split` names.
 
     Raises:
-      NotImplementedError: The dataset is not stored as array_record or Parquet.
+      ValueError: The dataset is not built, or not stored as array_record or Parquet.
     """
     builder = tfds.builder(dataset, data_dir=data_dir) if isinstance(dataset, str) else dataset
     more = {}
